@@ -1,0 +1,60 @@
+//! Every limit of the system, in one place. A queue, buffer or request without a line here is a
+//! bug. Limits that a flag changes are defaults; the flag's declaration refers to them.
+
+/// Largest request in its raft encoding (`--max-request-bytes`).
+pub const REQUEST_BYTES_MAX: usize = 1_572_864;
+/// What the gRPC layer accepts beyond [`REQUEST_BYTES_MAX`], for framing and metadata.
+pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Operations in one transaction (`--max-txn-ops`).
+pub const TXN_OPS_MAX: usize = 128;
+/// Storage quota when none is given (`--quota-backend-bytes` 0).
+pub const QUOTA_BYTES_DEFAULT: i64 = 2 * 1024 * 1024 * 1024;
+/// Quota charged for a put beside its key and value.
+pub const QUOTA_PUT_OVERHEAD_BYTES: usize = 256;
+/// Quota charged for granting a lease.
+pub const QUOTA_LEASE_GRANT_BYTES: usize = 64;
+/// Committed entries that may wait to be applied before writes are refused.
+pub const APPLY_BACKLOG_ENTRIES_MAX: u64 = 5_000;
+
+/// Proposals waiting for the consensus actor.
+pub const PROPOSAL_QUEUE_MAX: usize = 32_768;
+/// Linearizable reads waiting for a read index.
+pub const READ_QUEUE_MAX: usize = 65_536;
+/// Bytes of entries in one batch to the log.
+pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of recent entries that the consensus core keeps in memory.
+pub const LOG_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Entries applied between two truncations of the log (`--snapshot-count`).
+pub const SNAPSHOT_COUNT: u64 = 10_000;
+/// Entries kept behind the truncation point for slow followers (`--snapshot-catchup-entries`).
+pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 5_000;
+
+/// Heartbeat interval (`--heartbeat-interval`).
+pub const HEARTBEAT_MS: u64 = 100;
+/// Election timeout (`--election-timeout`).
+pub const ELECTION_TIMEOUT_MS: u64 = 1_000;
+/// Part of the request timeout that does not depend on the election timeout.
+pub const REQUEST_TIMEOUT_BASE_MS: u64 = 5_000;
+
+/// Largest raft message in encoded entries.
+pub const RAFT_MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+/// Append messages in flight to one follower.
+pub const RAFT_INFLIGHT_MAX: usize = 512;
+
+/// Size at which a WAL segment is closed and the next begun.
+pub const WAL_SEGMENT_BYTES: u64 = 64_000_000;
+/// Largest single WAL record that the reader believes.
+pub const WAL_RECORD_BYTES_MAX: u64 = 1 << 30;
+
+/// Largest key: what bbolt can hold, so that every store can be written as a snapshot file.
+pub const KEY_BYTES_MAX: usize = 32_768;
+/// Hashes of past compactions that are kept.
+pub const COMPACTION_HASHES_MAX: usize = 10;
+/// Learners in a cluster (`--max-learners`).
+pub const LEARNERS_MAX: usize = 1;
+/// Largest lease time-to-live, in seconds.
+pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
+
+/// Keys in the first message of a RangeStream.
+pub const RANGE_STREAM_FIRST_CHUNK_KEYS: usize = 10;
