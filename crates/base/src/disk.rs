@@ -43,7 +43,11 @@ impl FilePath {
     /// The entry `name` in this directory. The root directory is the empty path.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { Self::new(&format!("{}/{name}", self.0)) }
+        if self.0.is_empty() {
+            Self::new(name)
+        } else {
+            Self::new(&format!("{}/{name}", self.0))
+        }
     }
 
     /// The directory that holds this entry; the root for a path of one part.

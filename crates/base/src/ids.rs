@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn text_forms_are_etcds() {
-        assert_eq!(MemberId(0xc437_c30f_b21f_c940).to_string(), "c437c30fb21fc940");
+        assert_eq!(
+            MemberId(0xc437_c30f_b21f_c940).to_string(),
+            "c437c30fb21fc940"
+        );
         assert_eq!(MemberId(0x0a).to_string(), "a");
         assert_eq!(LeaseId(-1).to_string(), "ffffffffffffffff");
         assert_eq!(Revision(7).to_string(), "7");

@@ -11,7 +11,10 @@
 
 pub use prost;
 
+pub mod error;
 pub mod raftpb;
+
+pub use error::{ApiError, Code};
 
 /// Generated: stored key-values and events.
 #[allow(missing_docs, clippy::all)]

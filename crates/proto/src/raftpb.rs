@@ -337,25 +337,40 @@ mod tests {
     use super::*;
 
     fn hex(message: &impl prost::Message) -> String {
-        message.encode_to_vec().iter().map(|b| format!("{b:02x}")).collect()
+        message
+            .encode_to_vec()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
     }
 
     #[test]
     fn hard_state_is_written_whole() {
-        let state = HardState { term: 1, vote: 0, commit: 1 };
+        let state = HardState {
+            term: 1,
+            vote: 0,
+            commit: 1,
+        };
         assert_eq!(hex(&state), "080110001801");
     }
 
     #[test]
     fn leader_entry_has_no_data() {
-        let entry = Entry { term: 2, index: 2, ..Entry::default() };
+        let entry = Entry {
+            term: 2,
+            index: 2,
+            ..Entry::default()
+        };
         assert_eq!(hex(&entry), "080010021802");
     }
 
     #[test]
     fn entries_of_both_generations_are_read() {
         // Written by etcd 3.7 (no type) and by 3.6.
-        for bytes in [&[0x10, 0x02, 0x18, 0x02][..], &[0x08, 0, 0x10, 0x02, 0x18, 0x02][..]] {
+        for bytes in [
+            &[0x10, 0x02, 0x18, 0x02][..],
+            &[0x08, 0, 0x10, 0x02, 0x18, 0x02][..],
+        ] {
             let entry = Entry::decode(bytes).unwrap();
             assert_eq!((entry.term, entry.index, entry.entry_type), (2, 2, 0));
             assert!(entry.data.is_empty());
@@ -364,7 +379,10 @@ mod tests {
 
     #[test]
     fn conf_state_is_unpacked_on_the_wire() {
-        let state = ConfState { voters: vec![1, 2], ..ConfState::default() };
+        let state = ConfState {
+            voters: vec![1, 2],
+            ..ConfState::default()
+        };
         assert_eq!(hex(&state), "080108022800");
         let packed = ConfState::decode(&[0x0a, 0x02, 0x01, 0x02][..]).unwrap();
         assert_eq!(packed.voters, vec![1, 2]);

@@ -1,0 +1,1 @@
+//! One member without sockets: consensus, log writer and applier as message-driven actors.

@@ -1,0 +1,1 @@
+//! The ordered, versioned index over the store: ranges, transactions, compaction, hashes.

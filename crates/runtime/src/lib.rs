@@ -1,0 +1,1 @@
+//! The real world for a member: threads, disk, clocks.

@@ -1,0 +1,1 @@
+//! The revision-ordered store of key-values.

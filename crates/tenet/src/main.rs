@@ -1,0 +1,3 @@
+//! The binary: picks the program by name.
+
+fn main() {}
