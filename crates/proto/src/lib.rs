@@ -63,3 +63,40 @@ pub mod v3electionpb {
 pub mod health {
     include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::etcdserverpb::{InternalRaftRequest, PutRequest, RequestHeader};
+    use prost::Message as _;
+
+    fn put_entry() -> InternalRaftRequest {
+        InternalRaftRequest {
+            header: Some(RequestHeader {
+                id: 5,
+                ..RequestHeader::default()
+            }),
+            put: Some(PutRequest {
+                key: "a".into(),
+                value: "1".into(),
+                ..PutRequest::default()
+            }),
+            ..InternalRaftRequest::default()
+        }
+    }
+
+    #[test]
+    fn payload_of_a_put_has_etcds_bytes() {
+        // Field 4 (put) before field 100 (header), as etcd writes them.
+        let bytes = put_entry().encode_to_vec();
+        assert_eq!(bytes, b"\x22\x06\x0a\x01a\x12\x011\xa2\x06\x02\x08\x05");
+    }
+
+    #[test]
+    fn payload_is_small_enough_to_travel_through_queues() {
+        assert!(
+            size_of::<InternalRaftRequest>() <= 512,
+            "{}",
+            size_of::<InternalRaftRequest>()
+        );
+    }
+}
