@@ -16,8 +16,10 @@ pub const QUOTA_LEASE_GRANT_BYTES: usize = 64;
 /// Committed entries that may wait to be applied before writes are refused.
 pub const APPLY_BACKLOG_ENTRIES_MAX: u64 = 5_000;
 
-/// Proposals waiting for the consensus actor.
+/// Proposals that have been admitted and not answered.
 pub const PROPOSAL_QUEUE_MAX: usize = 32_768;
+/// Bytes of proposals that have been admitted and not answered.
+pub const PROPOSAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Linearizable reads waiting for a read index.
 pub const READ_QUEUE_MAX: usize = 65_536;
 /// Bytes of entries in one batch to the log.
