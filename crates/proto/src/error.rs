@@ -128,6 +128,7 @@ catalogue! {
     RangeStreamFilters, Unimplemented, "RangeStream does not support revision filters";
     LeaderTransferTimeout, Unknown, "etcdserver: request timed out, leader transfer took too long";
     UnknownMethod, Unknown, "etcdserver: unknown method";
+    NoPasswordUser, Unknown, "auth: authentication failed, password was given for no password user";
 }
 
 impl std::fmt::Display for ApiError {
