@@ -51,3 +51,64 @@ impl Gauge {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Observations counted by size, in the form that Prometheus wants.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    /// One more than the bounds: the last counts what is above all of them.
+    counts: Vec<AtomicU64>,
+    /// Sum of all observations, in billionths.
+    sum_nano: AtomicU64,
+}
+
+impl Histogram {
+    /// An empty histogram; `bounds` are inclusive upper bounds, ascending.
+    #[must_use]
+    pub fn new(bounds: &'static [f64]) -> Self {
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Histogram { bounds, counts, sum_nano: AtomicU64::new(0) }
+    }
+
+    /// Counts one observation.
+    #[inline]
+    pub fn record(&self, value: f64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[at].fetch_add(1, Ordering::Relaxed);
+        self.sum_nano.fetch_add((value * 1e9) as u64, Ordering::Relaxed);
+    }
+
+    /// For each bound how many observations were at or below it, and the number of all.
+    #[must_use]
+    pub fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
+        let mut total = 0;
+        let mut rows = Vec::with_capacity(self.bounds.len());
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            total += count.load(Ordering::Relaxed);
+            rows.push((*bound, total));
+        }
+        total += self.counts[self.bounds.len()].load(Ordering::Relaxed);
+        (rows, total)
+    }
+
+    /// The sum of all observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum_nano.load(Ordering::Relaxed) as f64 / 1e9
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_counts_up_to_and_including_each_bound() {
+        let histogram = Histogram::new(&[0.5, 1.0]);
+        for value in [0.25, 0.5, 0.75, 2.0] {
+            histogram.record(value);
+        }
+        assert_eq!(histogram.cumulative(), (vec![(0.5, 2), (1.0, 3)], 4));
+        assert!((histogram.sum() - 3.5).abs() < 1e-9);
+    }
+}
