@@ -60,3 +60,16 @@ pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
 
 /// Keys in the first message of a RangeStream.
 pub const RANGE_STREAM_FIRST_CHUNK_KEYS: usize = 10;
+
+/// Largest request that the client sends (etcdctl's `--max-request-bytes` 0).
+pub const CLIENT_SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Largest answer that the client accepts (etcdctl's `--max-recv-bytes` 0).
+pub const CLIENT_RECEIVE_BYTES_MAX: usize = (1 << 31) - 1;
+/// Attempts of the client at one call.
+pub const CLIENT_ATTEMPTS_MAX: u32 = 100;
+/// Wait of the client between two rounds of attempts.
+pub const CLIENT_RETRY_WAIT_MS: u64 = 25;
+/// Time that the client gives a connection to be made, up to the server's first byte.
+pub const CLIENT_CONNECT_TIMEOUT_MS: u64 = 20_000;
+/// Longest wait of the client between two attempts to connect to one endpoint.
+pub const CLIENT_CONNECT_WAIT_MS_MAX: u64 = 5_000;
