@@ -73,3 +73,32 @@ pub const CLIENT_RETRY_WAIT_MS: u64 = 25;
 pub const CLIENT_CONNECT_TIMEOUT_MS: u64 = 20_000;
 /// Longest wait of the client between two attempts to connect to one endpoint.
 pub const CLIENT_CONNECT_WAIT_MS_MAX: u64 = 5_000;
+
+/// Streams that one client connection may have open (`--max-concurrent-streams` lowers it).
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 100_000;
+/// Bytes of answers that one client connection may leave unread before its next requests wait.
+pub const CONNECTION_UNSENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of unfinished requests that one client connection may have open.
+pub const CONNECTION_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes that a client may send on one stream before we have read them.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes that a client may send on one connection before we have read them.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Largest header list of a request; what is longer is answered with status 431.
+pub const REQUEST_HEADER_BYTES_MAX: u32 = 1024 * 1024;
+/// Answers above this size are encoded and sent in pieces of about this size.
+pub const RESPONSE_PIECE_BYTES: usize = 64 * 1024;
+/// Streams that a client may reset before we have looked at them.
+pub const UNSEEN_RESETS_MAX: usize = 10_000;
+/// Different `client-api-version` values that are counted apart; later ones are counted together.
+pub const CLIENT_VERSIONS_MAX: usize = 64;
+/// File descriptors kept for the member itself; client connections share the rest.
+pub const DESCRIPTORS_RESERVED: u64 = 150;
+/// Time for a new connection to say which protocol it speaks.
+pub const CONNECTION_PREFACE_SECONDS: u64 = 120;
+/// Time for an HTTP/1.1 request's headers to arrive.
+pub const HTTP_HEADER_SECONDS: u64 = 300;
+/// Time for calls to finish once the process was told to end; the rest is cut off.
+pub const DRAIN_MS: u64 = 2_000;
+/// Time for the member to stop after that, before the process ends all the same.
+pub const STOP_MS: u64 = 2_500;
