@@ -12,6 +12,8 @@ use crate::value::Value;
 pub struct Positionals {
     /// In the order given.
     pub args: Vec<String>,
+    /// Where each of them stood among all arguments, for a caller whose arguments are not all text.
+    pub places: Vec<usize>,
     /// How many of them stood before `--`, if it was there.
     pub before_dashes: Option<usize>,
 }
@@ -24,14 +26,20 @@ pub struct Positionals {
 pub fn parse(settings: &mut Settings, args: &[String]) -> Result<Positionals, ParseError> {
     let mut positionals = Positionals::default();
     let mut help = false;
+    let count = args.len();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
+        let place = count - args.len() - 1;
         let mut line = Line { settings, args: &mut args, help: &mut help };
         match arg.strip_prefix('-') {
-            None | Some("") => positionals.args.push(arg.clone()),
+            None | Some("") => {
+                positionals.args.push(arg.clone());
+                positionals.places.push(place);
+            }
             Some("-") => {
                 positionals.before_dashes = Some(positionals.args.len());
                 positionals.args.extend(args.by_ref().cloned());
+                positionals.places.extend(place + 1..count);
             }
             Some(body) => match body.strip_prefix('-') {
                 Some(long) => line.long(arg, long)?,
@@ -228,6 +236,7 @@ mod tests {
         let (settings, positionals) = run("a -d -- -x b").expect("valid");
         assert!(settings.bool(&DEBUG) && !settings.bool(&HEX));
         assert_eq!(positionals.args, ["a", "-x", "b"]);
+        assert_eq!(positionals.places, [0, 3, 4]);
         assert_eq!(positionals.before_dashes, Some(1));
         assert_eq!(run("- a").expect("valid").1.args, ["-", "a"]);
     }
