@@ -1,0 +1,15 @@
+//! Generates the client side of the services. The messages are those of `tenet-proto`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = "../proto/proto";
+    println!("cargo:rerun-if-changed={folder}");
+    let descriptors = protox::compile(["rpc.proto"], [folder])?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .build_transport(false)
+        .extern_path(".etcdserverpb", "::tenet_proto::etcdserverpb")
+        .extern_path(".mvccpb", "::tenet_proto::mvccpb")
+        .extern_path(".authpb", "::tenet_proto::authpb")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
