@@ -1,0 +1,165 @@
+//! What is measured: groups of scenarios, each group over one fresh server.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::measure::Bench;
+use super::server::{Contender, Kind, Server};
+use crate::Failure;
+use crate::repo::Repo;
+
+/// Scenarios that share a server.
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    /// Whether the empty server takes part.
+    pub(super) with_floor: bool,
+    pub(super) run: fn(&Repo, &Contender, &Bench) -> Result<Vec<Measured>, Failure>,
+}
+
+impl Group {
+    /// Where its figures are kept.
+    pub(super) fn file(&self) -> String {
+        format!("docs/benchmarks/{}.json", self.name)
+    }
+}
+
+/// One report of the load generator.
+pub(super) struct Measured {
+    pub(super) scenario: &'static str,
+    pub(super) report: Value,
+}
+
+/// All groups.
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "steady",
+        with_floor: true,
+        run: steady,
+    },
+    Group {
+        name: "million",
+        with_floor: false,
+        run: million,
+    },
+];
+
+/// Scenarios of [`steady`] with what they ask of the load generator. The first ones load the keys
+/// that the reads find.
+pub(super) const STEADY: &[(&str, &str)] = &[
+    (
+        "put, 8 connections x 1,000 clients",
+        "put --conns 8 --clients 1000",
+    ),
+    (
+        "put, 100 connections x 1,000 clients",
+        "put --conns 100 --clients 1000",
+    ),
+    (
+        "put, 64 connections x 1,000 clients",
+        "put --conns 64 --clients 1000",
+    ),
+    (
+        "put, 64 connections x 16,000 clients",
+        "put --conns 64 --clients 16000",
+    ),
+    ("put, 1 client", "put --conns 1 --clients 1"),
+    (
+        "get, linearizable, 8 connections x 1,000 clients",
+        "range --conns 8 --clients 1000",
+    ),
+    (
+        "get, linearizable, 100 connections x 1,000 clients",
+        "range --conns 100 --clients 1000",
+    ),
+    (
+        "get, serializable, 8 connections x 1,000 clients",
+        "range --conns 8 --clients 1000 --consistency s",
+    ),
+    ("get, linearizable, 1 client", "range --conns 1 --clients 1"),
+];
+
+/// Keys of 8 bytes and values of 256, one kind of call at a time.
+fn steady(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Measured>, Failure> {
+    let server = contender.start(repo)?;
+    let time = if bench.quick { "1s" } else { "10s" };
+    let mut measured = Vec::new();
+    for (scenario, words) in STEADY {
+        let values = if words.starts_with("put") {
+            "--val-size 256"
+        } else {
+            ""
+        };
+        let words = format!("{words} --key-size 8 {values} --duration {time} --warm-up 1s");
+        measured.push(Measured {
+            scenario,
+            report: bench.run(&server, &words)?,
+        });
+        settle(bench);
+    }
+    Ok(measured)
+}
+
+/// A million keys of 24 bytes with values of 300: loaded, overwritten, listed page by page.
+fn million(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Measured>, Failure> {
+    let keys = if bench.quick { 20_000 } else { 1_000_000 };
+    let space = format!("--prefix /registry/pods/ --key-size 24 --key-space-size {keys}");
+    let put = format!("put {space} --val-size 300 --conns 8 --clients 500 --warm-up 0s");
+    // A real etcd counts every key behind a page, so all 2,000 pages would take it a quarter of
+    // an hour; every 20th shows the same distribution.
+    let stride = match contender.kind {
+        Kind::Etcd => 20,
+        Kind::Tenet | Kind::Floor => 1,
+    };
+    let pages = format!("pages {space} --limit 500 --stride {stride}");
+
+    let server = contender.start(repo)?;
+    let mut measured = Vec::new();
+    let mut run = |scenario, words: String, server: &Server| -> Result<(), Failure> {
+        measured.push(Measured {
+            scenario,
+            report: bench.run(server, &words)?,
+        });
+        settle(bench);
+        Ok(())
+    };
+    run(
+        "load of a million keys",
+        format!("{put} --order sequential --total {keys}"),
+        &server,
+    )?;
+    run(
+        "a million random overwrites",
+        format!("{put} --order random --total {keys}"),
+        &server,
+    )?;
+    run(
+        "pages of 500 at the newest revision",
+        pages.clone(),
+        &server,
+    )?;
+    let background = bench.start(
+        &server,
+        &format!("{put} --order random --rate 5000 --duration 60m"),
+    )?;
+    run(
+        "pages of 500 at the newest revision, under 5,000 puts/s",
+        pages.clone(),
+        &server,
+    )?;
+    run(
+        "pages of 500 pinned to one revision, under 5,000 puts/s",
+        format!("{pages} --pinned"),
+        &server,
+    )?;
+    drop(background);
+    Ok(measured)
+}
+
+/// Lets a server finish what it does behind the last answer.
+fn settle(bench: &Bench) {
+    if !bench.quick {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
