@@ -102,3 +102,17 @@ pub const HTTP_HEADER_SECONDS: u64 = 300;
 pub const DRAIN_MS: u64 = 2_000;
 /// Time for the member to stop after that, before the process ends all the same.
 pub const STOP_MS: u64 = 2_500;
+
+/// Bytes of records that the store gathers into one segment.
+pub const STORE_SEGMENT_BYTES: usize = 1024 * 1024;
+/// Bytes that a chunk of a checkpoint aims at.
+pub const CHECKPOINT_CHUNK_BYTES: usize = 256 * 1024;
+/// Largest chunk of a checkpoint: one that holds the largest record.
+pub const CHECKPOINT_CHUNK_BYTES_MAX: usize = 1 << 30;
+
+/// Largest configuration file.
+pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Values in a configuration file, counted after its aliases are put in place.
+pub const CONFIG_FILE_VALUES_MAX: usize = 10_000;
+/// Lists and maps inside each other in a configuration file.
+pub const CONFIG_FILE_DEPTH_MAX: usize = 32;
