@@ -1,0 +1,149 @@
+//! What a follower does with what its leader sends (Raft 5.3, 7).
+//!
+//! Invariants: committed entries are never replaced; answers are released when what they
+//! acknowledge is durable; nothing is acknowledged beyond what the leader is known to share.
+
+use tenet_base::{Index, MemberId, Term};
+use tenet_proto::raftpb::{Message, MessageType, Snapshot};
+
+use crate::confchange;
+use crate::error::StepError;
+use crate::log::EntryId;
+use crate::raft::Raft;
+use crate::store::{LogStore, conf_state_of};
+use crate::tracker::Tracker;
+
+impl<S: LogStore> Raft<S> {
+    /// Entries from the leader; `message` is known to be well formed.
+    pub(crate) fn on_append(&mut self, message: Message) -> Result<(), StepError> {
+        let from = MemberId(message.from);
+        let committed = self.log.committed();
+        let previous = EntryId {
+            term: Term(message.log_term),
+            index: Index(message.index),
+        };
+        if previous.index < committed {
+            self.acknowledge(from, committed);
+            return Ok(());
+        }
+        if !self.log.matches(previous) {
+            self.refuse(from, previous);
+            return Ok(());
+        }
+        let last_new = Index(message.index + message.entries.len() as u64);
+        let known = self.log.known_prefix(&message.entries);
+        if let Some(first) = message.entries.get(known) {
+            let first = first.index();
+            if first <= committed {
+                let term = self.term();
+                return Err(StepError::ForkedLog {
+                    from,
+                    term,
+                    index: first,
+                    committed,
+                });
+            }
+            self.log
+                .append(first, message.entries.into_iter().skip(known));
+        }
+        self.log.commit_to(Index(message.commit).min(last_new));
+        self.acknowledge(from, last_new);
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, leader: MemberId, index: Index) {
+        let message = Message {
+            index: index.get(),
+            ..Message::default()
+        };
+        self.send(MessageType::AppResp, leader, message);
+    }
+
+    /// This log does not have the entry that the leader's entries follow. Tell it the largest
+    /// position that could match: here, too, positions with a larger term cannot.
+    fn refuse(&mut self, leader: MemberId, previous: EntryId) {
+        let start = previous.index.min(self.log.last_index());
+        let hint = self.log.conflict_hint(start, previous.term);
+        let message = Message {
+            index: previous.index.get(),
+            reject: true,
+            reject_hint: hint.index.get(),
+            log_term: hint.term.get(),
+            ..Message::default()
+        };
+        self.send(MessageType::AppResp, leader, message);
+    }
+
+    /// The leader is alive.
+    pub(crate) fn on_heartbeat(&mut self, message: Message) {
+        self.log.commit_to(Index(message.commit));
+        let answer = Message {
+            context: message.context,
+            ..Message::default()
+        };
+        self.send(MessageType::HeartbeatResp, MemberId(message.from), answer);
+    }
+
+    /// A snapshot from the leader.
+    pub(crate) fn on_snapshot(&mut self, message: Message) -> Result<(), StepError> {
+        let from = MemberId(message.from);
+        let snapshot = message
+            .snapshot
+            .map(|snapshot| *snapshot)
+            .unwrap_or_default();
+        let index = if self.restore(from, snapshot)? {
+            self.log.last_index()
+        } else {
+            self.log.committed()
+        };
+        self.acknowledge(from, index);
+        Ok(())
+    }
+
+    /// Takes a snapshot in place of the log, if it tells anything new.
+    fn restore(&mut self, from: MemberId, snapshot: Snapshot) -> Result<bool, StepError> {
+        let id = EntryId {
+            term: Term(snapshot.term()),
+            index: Index(snapshot.index()),
+        };
+        if id.index <= self.log.committed() {
+            return Ok(false);
+        }
+        let state = conf_state_of(&snapshot);
+        let own = self.id().get();
+        let mut members = state
+            .voters
+            .iter()
+            .chain(&state.learners)
+            .chain(&state.voters_outgoing);
+        if !members.any(|member| *member == own) {
+            // It would leave this member outside of the configuration that it is part of.
+            return Ok(false);
+        }
+        if self.log.matches(id) {
+            // The log has it all, and may have more: just commit.
+            self.log.commit_to(id.index);
+            return Ok(false);
+        }
+        let (configuration, progress) = confchange::restore(
+            &state,
+            id.index,
+            self.config.max_inflight_messages,
+            self.config.max_inflight_bytes,
+        )
+        .map_err(|why| StepError::SnapshotConfState { from, why })?;
+        self.log.restore(snapshot);
+        self.tracker = Tracker::new(configuration, progress);
+        Ok(true)
+    }
+
+    /// Forgets who leads, without leaving the term: other candidates are then heard. Ignored with
+    /// lease-based reads, which rest on followers that stand by their leader.
+    pub fn forget_leader(&mut self) {
+        use crate::config::ReadOnly;
+        use crate::raft::Role;
+        if self.role() == Role::Follower && self.config.read_only != ReadOnly::LeaseBased {
+            self.leader = MemberId::ZERO;
+        }
+    }
+}
