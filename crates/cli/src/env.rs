@@ -49,7 +49,9 @@ pub type Give = fn(&mut Settings, &Flag, &str) -> Result<(), String>;
 /// # Errors
 /// If it is no value of the flag's kind.
 pub fn give_as_server(settings: &mut Settings, flag: &Flag, text: &str) -> Result<(), String> {
-    settings.give(flag, text, Source::Environment).map_err(|error| error.in_flag_words())
+    settings
+        .give(flag, text, Source::Environment)
+        .map_err(|error| error.in_flag_words())
 }
 
 /// As etcdctl's flags take a text.
@@ -71,12 +73,22 @@ pub fn apply(settings: &mut Settings, prefix: &str, variables: &[Variable], give
             on_command_line.push(name);
             continue;
         }
-        let Some((_, text)) = variables.iter().find(|(key, text)| *key == name && !text.is_empty()) else {
+        let Some((_, text)) = variables
+            .iter()
+            .find(|(key, text)| *key == name && !text.is_empty())
+        else {
             continue;
         };
         match give(settings, flag, text) {
-            Ok(()) => report.findings.push(Finding::Used((name.clone(), text.clone()))),
-            Err(reason) => report.error = Some(format!("invalid value {} for {name}: {reason}", quote(text))),
+            Ok(()) => report
+                .findings
+                .push(Finding::Used((name.clone(), text.clone()))),
+            Err(reason) => {
+                report.error = Some(format!(
+                    "invalid value {} for {name}: {reason}",
+                    quote(text)
+                ))
+            }
         }
         used.push(name);
     }
@@ -88,7 +100,10 @@ pub fn apply(settings: &mut Settings, prefix: &str, variables: &[Variable], give
             report.findings.push(Finding::Conflict(name.clone()));
             return report;
         }
-        if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) {
+        if name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('_'))
+        {
             report.findings.push(Finding::Unknown(variable.clone()));
         }
     }
@@ -102,11 +117,17 @@ mod tests {
 
     static NAME: Flag = Flag::new("a-name", Kind::Text, "default", "");
     static COUNT: Flag = Flag::new("count", Kind::Uint, "3", "");
-    static GROUPS: &[Group] = &[Group { title: "All", flags: &[&NAME, &COUNT] }];
+    static GROUPS: &[Group] = &[Group {
+        title: "All",
+        flags: &[&NAME, &COUNT],
+    }];
 
     fn run(line: &[&str], variables: &[(&str, &str)]) -> (Settings, Report) {
         let args: Vec<String> = line.iter().map(|a| (*a).to_owned()).collect();
-        let own: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let own: Vec<_> = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         let mut settings = Settings::new(GROUPS);
         crate::go_flags::parse(&mut settings, &args).expect("a valid command line");
         let report = apply(&mut settings, "ETCD", &own, give_as_server);
@@ -122,23 +143,36 @@ mod tests {
         let (settings, report) = run(&[], &[("ETCD_A_NAME", "x"), ("PATH", "/bin")]);
         assert_eq!(settings.text(&NAME), "x");
         assert_eq!(settings.get(&NAME).source, Source::Environment);
-        assert_eq!(report.findings, [Finding::Used(variable("ETCD_A_NAME", "x"))]);
+        assert_eq!(
+            report.findings,
+            [Finding::Used(variable("ETCD_A_NAME", "x"))]
+        );
     }
 
     #[test]
     fn an_empty_variable_is_unknown() {
         let (settings, report) = run(&[], &[("ETCD_A_NAME", "")]);
         assert!(!settings.is_given(&NAME));
-        assert_eq!(report.findings, [Finding::Unknown(variable("ETCD_A_NAME", ""))]);
+        assert_eq!(
+            report.findings,
+            [Finding::Unknown(variable("ETCD_A_NAME", ""))]
+        );
     }
 
     #[test]
     fn a_variable_beside_its_flag_is_a_conflict_even_if_empty() {
         for value in ["x", ""] {
-            let (settings, report) = run(&["--a-name=y"], &[("ETCD_X", "1"), ("ETCD_A_NAME", value), ("ETCD_Y", "1")]);
+            let (settings, report) = run(
+                &["--a-name=y"],
+                &[("ETCD_X", "1"), ("ETCD_A_NAME", value), ("ETCD_Y", "1")],
+            );
             assert_eq!(settings.text(&NAME), "y");
             assert_eq!(report.conflict(), Some("ETCD_A_NAME"));
-            assert_eq!(report.findings.len(), 2, "what stands after the conflict is not looked at");
+            assert_eq!(
+                report.findings.len(),
+                2,
+                "what stands after the conflict is not looked at"
+            );
         }
     }
 
@@ -146,7 +180,10 @@ mod tests {
     fn a_bad_value_is_named_and_the_other_variables_count() {
         let (settings, report) = run(&[], &[("ETCD_COUNT", "x"), ("ETCD_A_NAME", "y")]);
         assert_eq!(settings.text(&NAME), "y");
-        assert_eq!(report.error.as_deref(), Some("invalid value \"x\" for ETCD_COUNT: parse error"));
+        assert_eq!(
+            report.error.as_deref(),
+            Some("invalid value \"x\" for ETCD_COUNT: parse error")
+        );
         assert_eq!(report.conflict(), None);
     }
 

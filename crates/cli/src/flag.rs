@@ -131,7 +131,12 @@ pub enum Effect {
 impl Flag {
     /// A flag that is effective, without short form and configuration key.
     #[must_use]
-    pub const fn new(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self {
             name,
             short: None,
@@ -219,6 +224,9 @@ impl Flag {
     /// The environment variable: the prefix, then the name in capitals with underscores.
     #[must_use]
     pub fn env_name(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+        format!(
+            "{prefix}_{}",
+            self.name.to_ascii_uppercase().replace('-', "_")
+        )
     }
 }

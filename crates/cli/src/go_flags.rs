@@ -23,7 +23,10 @@ pub enum ParseError {
 /// # Errors
 /// At the first argument that is no flag of the program or has no valid value. What stands before
 /// it has been taken.
-pub fn parse<'a>(settings: &mut Settings, mut args: &'a [String]) -> Result<&'a [String], ParseError> {
+pub fn parse<'a>(
+    settings: &mut Settings,
+    mut args: &'a [String],
+) -> Result<&'a [String], ParseError> {
     while let [arg, rest @ ..] = args {
         if arg.len() < 2 || !arg.starts_with('-') {
             break;
@@ -40,9 +43,16 @@ pub fn parse<'a>(settings: &mut Settings, mut args: &'a [String]) -> Result<&'a 
 }
 
 /// Takes one flag. Returns whether the next argument was its value.
-fn parse_flag(settings: &mut Settings, arg: &str, next: Option<&String>) -> Result<bool, ParseError> {
+fn parse_flag(
+    settings: &mut Settings,
+    arg: &str,
+    next: Option<&String>,
+) -> Result<bool, ParseError> {
     let bad = |text| Err(ParseError::Bad(text));
-    let body = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).unwrap_or(arg);
+    let body = arg
+        .strip_prefix("--")
+        .or_else(|| arg.strip_prefix('-'))
+        .unwrap_or(arg);
     if body.is_empty() || body.starts_with(['-', '=']) {
         return bad(format!("bad flag syntax: {arg}"));
     }
@@ -62,7 +72,9 @@ fn parse_flag(settings: &mut Settings, arg: &str, next: Option<&String>) -> Resu
         (None, Some(next)) => (next.as_str(), true),
         (None, None) => return bad(format!("flag needs an argument: -{name}")),
     };
-    let Err(error) = settings.give(flag, text, Source::CommandLine) else { return Ok(taken) };
+    let Err(error) = settings.give(flag, text, Source::CommandLine) else {
+        return Ok(taken);
+    };
     let (text, reason) = (quote(text), error.in_flag_words());
     bad(if flag.kind.is_switch() {
         format!("invalid boolean value {text} for -{name}: {reason}")
@@ -80,18 +92,33 @@ mod tests {
     static COUNT: Flag = Flag::new("count", Kind::Uint, "3", "");
     static FAST: Flag = Flag::new("fast", Kind::Bool, "true", "");
     static OLD: Flag = Flag::new("old", Kind::Ignored, "", "");
-    static GROUPS: &[Group] = &[Group { title: "All", flags: &[&NAME, &COUNT, &FAST, &OLD] }];
+    static GROUPS: &[Group] = &[Group {
+        title: "All",
+        flags: &[&NAME, &COUNT, &FAST, &OLD],
+    }];
 
     fn run(line: &str) -> Result<(Settings, String), String> {
-        let args: Vec<String> = line.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect();
+        let args: Vec<String> = line
+            .split(' ')
+            .filter(|a| !a.is_empty())
+            .map(str::to_owned)
+            .collect();
         let mut settings = Settings::new(GROUPS);
-        let rest = parse(&mut settings, &args).map_err(|error| error.to_string())?.join(" ");
+        let rest = parse(&mut settings, &args)
+            .map_err(|error| error.to_string())?
+            .join(" ");
         Ok((settings, rest))
     }
 
     #[test]
     fn one_and_two_dashes_with_and_without_equals_sign() {
-        for line in ["-name a", "--name a", "-name=a", "--name=a", "--name b -name a"] {
+        for line in [
+            "-name a",
+            "--name a",
+            "-name=a",
+            "--name=a",
+            "--name b -name a",
+        ] {
             let (settings, rest) = run(line).expect(line);
             assert_eq!((settings.text(&NAME), rest.as_str()), ("a", ""), "{line}");
             assert!(settings.is_given(&NAME) && !settings.is_given(&COUNT));
@@ -105,7 +132,10 @@ mod tests {
         assert_eq!((settings.text(&NAME), rest.as_str()), ("a", ""));
         let (settings, rest) = run("--fast false --name a").expect("valid");
         assert!(settings.bool(&FAST));
-        assert_eq!((settings.text(&NAME), rest.as_str()), ("default", "false --name a"));
+        assert_eq!(
+            (settings.text(&NAME), rest.as_str()),
+            ("default", "false --name a")
+        );
         assert_eq!(run("--old x").expect("valid").1, "x");
         assert_eq!(run("--old=x --name a").expect("valid").1, "");
     }
@@ -125,8 +155,14 @@ mod tests {
             ("---name=a", "bad flag syntax: ---name=a"),
             ("-=a", "bad flag syntax: -=a"),
             ("--name", "flag needs an argument: -name"),
-            ("--count x", "invalid value \"x\" for flag -count: parse error"),
-            ("--fast=x", "invalid boolean value \"x\" for -fast: parse error"),
+            (
+                "--count x",
+                "invalid value \"x\" for flag -count: parse error",
+            ),
+            (
+                "--fast=x",
+                "invalid boolean value \"x\" for -fast: parse error",
+            ),
             ("-h", "help requested"),
             ("--name a --help=3", "help requested"),
         ] {

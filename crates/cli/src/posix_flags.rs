@@ -30,7 +30,11 @@ pub fn parse(settings: &mut Settings, args: &[String]) -> Result<Positionals, Pa
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let place = count - args.len() - 1;
-        let mut line = Line { settings, args: &mut args, help: &mut help };
+        let mut line = Line {
+            settings,
+            args: &mut args,
+            help: &mut help,
+        };
         match arg.strip_prefix('-') {
             None | Some("") => {
                 positionals.args.push(arg.clone());
@@ -47,7 +51,11 @@ pub fn parse(settings: &mut Settings, args: &[String]) -> Result<Positionals, Pa
             },
         }
     }
-    if help { Err(ParseError::Help) } else { Ok(positionals) }
+    if help {
+        Err(ParseError::Help)
+    } else {
+        Ok(positionals)
+    }
 }
 
 /// The rest of the command line while one flag of it is read.
@@ -90,7 +98,11 @@ impl<'b> Line<'_, 'b> {
                     *self.help = true;
                     continue;
                 }
-                let text = format!("unknown shorthand flag: {} in -{}", quote_char(letter), &bundle[at..]);
+                let text = format!(
+                    "unknown shorthand flag: {} in -{}",
+                    quote_char(letter),
+                    &bundle[at..]
+                );
                 return Err(ParseError::Bad(text));
             };
             let value = match rest.strip_prefix('=') {
@@ -101,7 +113,11 @@ impl<'b> Line<'_, 'b> {
                 }
                 _ if !rest.is_empty() => rest,
                 _ => self.following(|| {
-                    format!("flag needs an argument: {} in -{}", quote_char(letter), &bundle[at..])
+                    format!(
+                        "flag needs an argument: {} in -{}",
+                        quote_char(letter),
+                        &bundle[at..]
+                    )
                 })?,
             };
             return self.give(flag, value);
@@ -110,7 +126,10 @@ impl<'b> Line<'_, 'b> {
     }
 
     fn following(&mut self, missing: impl FnOnce() -> String) -> Result<&'b str, ParseError> {
-        self.args.next().map(String::as_str).ok_or_else(|| ParseError::Bad(missing()))
+        self.args
+            .next()
+            .map(String::as_str)
+            .ok_or_else(|| ParseError::Bad(missing()))
     }
 
     fn give(&mut self, flag: &'static Flag, text: &str) -> Result<(), ParseError> {
@@ -119,7 +138,11 @@ impl<'b> Line<'_, 'b> {
                 Some(short) => format!("-{short}, --{}", flag.name),
                 None => format!("--{}", flag.name),
             };
-            ParseError::Bad(format!("invalid argument {} for {} flag: {reason}", quote(text), quote(&name)))
+            ParseError::Bad(format!(
+                "invalid argument {} for {} flag: {reason}",
+                quote(text),
+                quote(&name)
+            ))
         })
     }
 }
@@ -129,13 +152,24 @@ impl<'b> Line<'_, 'b> {
 ///
 /// # Errors
 /// If the text is no value of its kind, with the reason.
-pub fn give(settings: &mut Settings, flag: &Flag, text: &str, source: Source) -> Result<(), String> {
+pub fn give(
+    settings: &mut Settings,
+    flag: &Flag,
+    text: &str,
+    source: Source,
+) -> Result<(), String> {
     if !matches!(flag.kind, Kind::List) {
-        return settings.give(flag, text, source).map_err(|error| error.to_string());
+        return settings
+            .give(flag, text, source)
+            .map_err(|error| error.to_string());
     }
     let fields = split_fields(text)?;
     let before = settings.get(flag);
-    let list = if before.is_given() { [settings.list(flag), &fields].concat() } else { fields };
+    let list = if before.is_given() {
+        [settings.list(flag), &fields].concat()
+    } else {
+        fields
+    };
     settings.put(flag, Value::List(list), source);
     Ok(())
 }
@@ -210,11 +244,17 @@ mod tests {
     static HEX: Flag = Flag::new("hex", Kind::Bool, "false", "").short('x');
     static ENDPOINTS: Flag = Flag::new("endpoints", Kind::List, "127.0.0.1:2379", "");
     static TIMEOUT: Flag = Flag::new("timeout", Kind::Duration, "5s", "");
-    static GROUPS: &[Group] =
-        &[Group { title: "All", flags: &[&OUT, &DEBUG, &HEX, &ENDPOINTS, &TIMEOUT] }];
+    static GROUPS: &[Group] = &[Group {
+        title: "All",
+        flags: &[&OUT, &DEBUG, &HEX, &ENDPOINTS, &TIMEOUT],
+    }];
 
     fn run(line: &str) -> Result<(Settings, Positionals), String> {
-        let args: Vec<String> = line.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect();
+        let args: Vec<String> = line
+            .split(' ')
+            .filter(|a| !a.is_empty())
+            .map(str::to_owned)
+            .collect();
         let mut settings = Settings::new(GROUPS);
         let positionals = parse(&mut settings, &args).map_err(|error| error.to_string())?;
         Ok((settings, positionals))
@@ -222,9 +262,19 @@ mod tests {
 
     #[test]
     fn long_and_short_forms_stand_anywhere() {
-        for line in ["-w json get k", "get -wjson k", "get k -w=json", "--write-out json get k", "get --write-out=json k"] {
+        for line in [
+            "-w json get k",
+            "get -wjson k",
+            "get k -w=json",
+            "--write-out json get k",
+            "get --write-out=json k",
+        ] {
             let (settings, positionals) = run(line).expect(line);
-            assert_eq!((settings.text(&OUT), positionals.args.join(" ")), ("json", "get k".to_owned()), "{line}");
+            assert_eq!(
+                (settings.text(&OUT), positionals.args.join(" ")),
+                ("json", "get k".to_owned()),
+                "{line}"
+            );
         }
         let (settings, _) = run("-dxw json").expect("valid");
         assert!(settings.bool(&DEBUG) && settings.bool(&HEX));
@@ -245,7 +295,10 @@ mod tests {
     fn lists_add_up_and_replace_the_default() {
         let (settings, _) = run("--endpoints a,b --endpoints \"c,d\",e").expect("valid");
         assert_eq!(settings.list(&ENDPOINTS), ["a", "b", "c,d", "e"]);
-        assert_eq!(run("").expect("valid").0.list(&ENDPOINTS), ["127.0.0.1:2379"]);
+        assert_eq!(
+            run("").expect("valid").0.list(&ENDPOINTS),
+            ["127.0.0.1:2379"]
+        );
     }
 
     #[test]
@@ -257,9 +310,18 @@ mod tests {
             ("--=x", "bad flag syntax: --=x"),
             ("--write-out", "flag needs an argument: --write-out"),
             ("-dw", "flag needs an argument: 'w' in -w"),
-            ("--timeout 5", "invalid argument \"5\" for \"--timeout\" flag: time: missing unit in duration \"5\""),
-            ("--debug=x", "invalid argument \"x\" for \"-d, --debug\" flag: strconv.ParseBool: parsing \"x\": invalid syntax"),
-            ("--endpoints a\"b", "invalid argument \"a\\\"b\" for \"--endpoints\" flag: parse error on line 1, column 2: bare \" in non-quoted-field"),
+            (
+                "--timeout 5",
+                "invalid argument \"5\" for \"--timeout\" flag: time: missing unit in duration \"5\"",
+            ),
+            (
+                "--debug=x",
+                "invalid argument \"x\" for \"-d, --debug\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+            ),
+            (
+                "--endpoints a\"b",
+                "invalid argument \"a\\\"b\" for \"--endpoints\" flag: parse error on line 1, column 2: bare \" in non-quoted-field",
+            ),
             ("--help --bogus", "unknown flag: --bogus"),
             ("get -h", "help requested"),
         ] {

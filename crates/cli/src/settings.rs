@@ -61,7 +61,10 @@ fn default_of(flag: &Flag) -> Value {
     }
     match empty.given(&flag.kind, flag.default) {
         Ok(value) => value,
-        Err(error) => panic!("the default of --{} is no value of its kind: {error}", flag.name),
+        Err(error) => panic!(
+            "the default of --{} is no value of its kind: {error}",
+            flag.name
+        ),
     }
 }
 
@@ -71,7 +74,11 @@ impl Settings {
     pub fn new(groups: &[Group]) -> Self {
         let mut settings = BTreeMap::new();
         for &flag in groups.iter().flat_map(|group| group.flags) {
-            let setting = Setting { flag, value: default_of(flag), source: Source::Default };
+            let setting = Setting {
+                flag,
+                value: default_of(flag),
+                source: Source::Default,
+            };
             let before = settings.insert(flag.name, setting);
             assert!(before.is_none(), "--{} is declared twice", flag.name);
         }
@@ -92,13 +99,17 @@ impl Settings {
     /// The declaration of this one-letter form, if there is one.
     #[must_use]
     pub fn find_short(&self, short: char) -> Option<&'static Flag> {
-        self.iter().map(|setting| setting.flag).find(|flag| flag.short == Some(short))
+        self.iter()
+            .map(|setting| setting.flag)
+            .find(|flag| flag.short == Some(short))
     }
 
     /// The setting of a flag.
     #[must_use]
     pub fn get(&self, flag: &Flag) -> &Setting {
-        self.settings.get(flag.name).unwrap_or_else(|| panic!("--{} is not declared", flag.name))
+        self.settings
+            .get(flag.name)
+            .unwrap_or_else(|| panic!("--{} is not declared", flag.name))
     }
 
     /// Gives a flag a text.
@@ -128,7 +139,9 @@ impl Settings {
     /// Given flags that have no effect, by name.
     #[must_use]
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let given = self.iter().filter(|s| s.is_given() && matches!(s.flag.effect, Effect::NoEffect(_)));
+        let given = self
+            .iter()
+            .filter(|s| s.is_given() && matches!(s.flag.effect, Effect::NoEffect(_)));
         given.map(|setting| setting.flag.name).collect()
     }
 

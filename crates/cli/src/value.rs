@@ -96,12 +96,17 @@ impl Value {
     pub fn given(&self, kind: &Kind, text: &str) -> Result<Self, ValueError> {
         Ok(match kind {
             Kind::Bool => Self::Bool(number::parse_bool(text).map_err(ValueError::Number)?),
-            Kind::Int | Kind::Int64 => Self::Int(number::parse_int(text).map_err(ValueError::Number)?),
-            Kind::Uint | Kind::Uint64 => Self::Uint(number::parse_uint(text, 64).map_err(ValueError::Number)?),
-            // Not a kind of Go's flag package, so that its full reason is shown.
-            Kind::Uint32 => {
-                Self::Uint(number::parse_uint(text, 32).map_err(|error| ValueError::Rule(error.to_string()))?)
+            Kind::Int | Kind::Int64 => {
+                Self::Int(number::parse_int(text).map_err(ValueError::Number)?)
             }
+            Kind::Uint | Kind::Uint64 => {
+                Self::Uint(number::parse_uint(text, 64).map_err(ValueError::Number)?)
+            }
+            // Not a kind of Go's flag package, so that its full reason is shown.
+            Kind::Uint32 => Self::Uint(
+                number::parse_uint(text, 32)
+                    .map_err(|error| ValueError::Rule(error.to_string()))?,
+            ),
             Kind::Duration => Self::Duration(text.parse().map_err(ValueError::Duration)?),
             Kind::Text => Self::Text(text.to_owned()),
             Kind::Choice(choices) if choices.contains(&text) => Self::Text(text.to_owned()),
@@ -122,7 +127,10 @@ impl Value {
         };
         for choice in split(text) {
             if !choices.contains(&choice.as_str()) {
-                return Err(ValueError::Rule(format!("invalid value {}", quote(&choice))));
+                return Err(ValueError::Rule(format!(
+                    "invalid value {}",
+                    quote(&choice)
+                )));
             }
             chosen.push(choice);
         }
@@ -163,14 +171,20 @@ pub fn parse_urls(text: &str) -> Result<Vec<Url>, String> {
         match url.scheme.as_str() {
             "http" | "https" => {
                 if url.host_port().is_err() {
-                    return Err(format!("URL address does not have the form \"host:port\": {text}"));
+                    return Err(format!(
+                        "URL address does not have the form \"host:port\": {text}"
+                    ));
                 }
                 if url.has_path() {
                     return Err(format!("URL must not contain a path: {text}"));
                 }
             }
             "unix" | "unixs" => {}
-            _ => return Err(format!("URL scheme must be http, https, unix, or unixs: {text}")),
+            _ => {
+                return Err(format!(
+                    "URL scheme must be http, https, unix, or unixs: {text}"
+                ));
+            }
         }
         urls.push(url);
     }
@@ -192,7 +206,9 @@ impl fmt::Display for Value {
             Self::Duration(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
             Self::List(values) => f.write_str(&values.join(",")),
-            Self::Urls(urls) => f.write_str(&Vec::from_iter(urls.texts.iter().map(String::as_str)).join(",")),
+            Self::Urls(urls) => {
+                f.write_str(&Vec::from_iter(urls.texts.iter().map(String::as_str)).join(","))
+            }
         }
     }
 }
@@ -204,7 +220,9 @@ mod tests {
     fn give(kind: Kind, texts: &[&str]) -> Result<String, String> {
         let mut value = Value::empty(&kind);
         for text in texts {
-            value = value.given(&kind, text).map_err(|error| error.in_flag_words())?;
+            value = value
+                .given(&kind, text)
+                .map_err(|error| error.in_flag_words())?;
         }
         Ok(value.to_string())
     }
@@ -214,15 +232,22 @@ mod tests {
         let kind = Kind::Urls { also: &[""] };
         let given = give(kind, &["http://b:1, http://a:2,http://a:2"]);
         assert_eq!(given, Ok("http://a:2,http://b:1".to_owned()));
-        let Ok(Value::Urls(urls)) = Value::empty(&kind).given(&kind, "http://b:1,http://b:1") else { panic!() };
+        let Ok(Value::Urls(urls)) = Value::empty(&kind).given(&kind, "http://b:1,http://b:1")
+        else {
+            panic!()
+        };
         assert_eq!(urls.urls.len(), 1);
     }
 
     #[test]
     fn an_empty_url_list_leaves_the_urls_alone() {
         let kind = Kind::Urls { also: &[""] };
-        let value = Value::empty(&kind).given(&kind, "http://b:1").expect("a URL");
-        let Ok(Value::Urls(urls)) = value.given(&kind, "") else { panic!() };
+        let value = Value::empty(&kind)
+            .given(&kind, "http://b:1")
+            .expect("a URL");
+        let Ok(Value::Urls(urls)) = value.given(&kind, "") else {
+            panic!()
+        };
         assert_eq!(urls.urls.len(), 1);
         assert!(urls.texts.contains(""));
     }
@@ -230,16 +255,34 @@ mod tests {
     #[test]
     fn a_star_joins_the_origins_that_are_there() {
         let kind = Kind::Urls { also: &["*"] };
-        assert_eq!(give(kind, &["*", "http://a:1", "*"]), Ok("*,http://a:1".to_owned()));
-        assert_eq!(give(kind, &["*", "http://a:1"]), Ok("http://a:1".to_owned()));
+        assert_eq!(
+            give(kind, &["*", "http://a:1", "*"]),
+            Ok("*,http://a:1".to_owned())
+        );
+        assert_eq!(
+            give(kind, &["*", "http://a:1"]),
+            Ok("http://a:1".to_owned())
+        );
     }
 
     #[test]
     fn choices_add_up_and_choice_is_replaced() {
-        assert_eq!(give(Kind::Choices(&["a", "b"]), &["b", "a,b"]), Ok("a,b,b".to_owned()));
-        assert_eq!(give(Kind::Choices(&["a"]), &["a,x"]), Err("invalid value \"x\"".to_owned()));
-        assert_eq!(give(Kind::Choice(&["a", "b"]), &["b", "a"]), Ok("a".to_owned()));
-        assert_eq!(give(Kind::Choice(&["a"]), &[""]), Err("invalid value".to_owned()));
+        assert_eq!(
+            give(Kind::Choices(&["a", "b"]), &["b", "a,b"]),
+            Ok("a,b,b".to_owned())
+        );
+        assert_eq!(
+            give(Kind::Choices(&["a"]), &["a,x"]),
+            Err("invalid value \"x\"".to_owned())
+        );
+        assert_eq!(
+            give(Kind::Choice(&["a", "b"]), &["b", "a"]),
+            Ok("a".to_owned())
+        );
+        assert_eq!(
+            give(Kind::Choice(&["a"]), &[""]),
+            Err("invalid value".to_owned())
+        );
     }
 
     #[test]
@@ -251,7 +294,10 @@ mod tests {
     #[test]
     fn numbers_are_refused_in_the_words_of_the_flag_package() {
         assert_eq!(give(Kind::Uint, &["-1"]), Err("parse error".to_owned()));
-        assert_eq!(give(Kind::Int, &["9223372036854775808"]), Err("value out of range".to_owned()));
+        assert_eq!(
+            give(Kind::Int, &["9223372036854775808"]),
+            Err("value out of range".to_owned())
+        );
         assert_eq!(give(Kind::Duration, &["5"]), Err("parse error".to_owned()));
         let full = "strconv.ParseUint: parsing \"x\": invalid syntax".to_owned();
         assert_eq!(give(Kind::Uint32, &["x"]), Err(full));

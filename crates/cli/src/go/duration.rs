@@ -82,7 +82,11 @@ impl Decimal {
             fraction /= 10;
             digits -= 1;
         }
-        Self { whole: amount / unit, fraction, digits }
+        Self {
+            whole: amount / unit,
+            fraction,
+            digits,
+        }
     }
 }
 
@@ -134,7 +138,9 @@ impl FromStr for GoDuration {
         let mut total = 0u64;
         while !rest.is_empty() {
             let (amount, after) = Amount::read(rest).ok_or_else(invalid)?;
-            let unit_len = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
+            let unit_len = after
+                .find(|c: char| c == '.' || c.is_ascii_digit())
+                .unwrap_or(after.len());
             let (unit, after) = after.split_at(unit_len);
             if unit.is_empty() {
                 return Err(DurationError::MissingUnit(text.to_owned()));
@@ -144,7 +150,10 @@ impl FromStr for GoDuration {
                 text: text.to_owned(),
             })?;
             let nanos = amount.times(scale).ok_or_else(invalid)?;
-            total = total.checked_add(nanos).filter(|&t| t <= LIMIT).ok_or_else(invalid)?;
+            total = total
+                .checked_add(nanos)
+                .filter(|&t| t <= LIMIT)
+                .ok_or_else(invalid)?;
             rest = after;
         }
         if negative {
@@ -168,19 +177,28 @@ impl Amount {
         let whole_len = digits_len(text);
         let mut whole = 0u64;
         for digit in text[..whole_len].bytes() {
-            whole = whole.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            whole = whole
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?;
             if whole > LIMIT {
                 return None;
             }
         }
-        let mut amount = Self { whole, fraction: 0, scale: 1.0 };
+        let mut amount = Self {
+            whole,
+            fraction: 0,
+            scale: 1.0,
+        };
         let rest = &text[whole_len..];
         let Some(decimals) = rest.strip_prefix('.') else {
             return (whole_len > 0).then_some((amount, rest));
         };
         let fraction_len = digits_len(decimals);
         for digit in decimals[..fraction_len].bytes() {
-            let next = amount.fraction.checked_mul(10).and_then(|f| f.checked_add(u64::from(digit - b'0')));
+            let next = amount
+                .fraction
+                .checked_mul(10)
+                .and_then(|f| f.checked_add(u64::from(digit - b'0')));
             match next.filter(|&f| f <= LIMIT) {
                 Some(fraction) => amount.fraction = fraction,
                 None => break,
@@ -192,7 +210,11 @@ impl Amount {
 
     /// The amount in nanoseconds, if it stays within [`LIMIT`]. The fraction goes through floating
     /// point as in Go, so that both cut it in the same place.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss
+    )]
     fn times(&self, unit: u64) -> Option<u64> {
         let mut nanos = self.whole.checked_mul(unit).filter(|&n| n <= LIMIT)?;
         if self.fraction > 0 {
@@ -249,14 +271,21 @@ mod tests {
     #[test]
     fn recorded_texts_give_what_go_gives() {
         let mut cases = 0;
-        for line in RECORDED.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        for line in RECORDED
+            .lines()
+            .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        {
             let mut parts = line.split('\t');
             let text = parts.next().expect("a text");
             let verdict = parts.next().expect("nanoseconds or an error");
             match text.parse::<GoDuration>() {
                 Ok(duration) => {
                     assert_eq!(duration.0.to_string(), verdict, "{text}");
-                    assert_eq!(duration.to_string(), parts.next().expect("a printed form"), "{text}");
+                    assert_eq!(
+                        duration.to_string(),
+                        parts.next().expect("a printed form"),
+                        "{text}"
+                    );
                 }
                 Err(error) => assert_eq!(error.to_string(), verdict, "{text}"),
             }

@@ -6,9 +6,11 @@
 
 pub mod duration;
 pub mod number;
+pub mod os;
 pub mod quote;
 pub mod url;
 
 pub use duration::GoDuration;
+pub use os::error_words;
 pub use quote::quote;
 pub use url::Url;

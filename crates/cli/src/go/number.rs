@@ -17,8 +17,17 @@ pub struct NumberError {
 impl fmt::Display for NumberError {
     /// The words of `strconv.NumError`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = if self.out_of_range { "value out of range" } else { "invalid syntax" };
-        write!(f, "strconv.{}: parsing {}: {reason}", self.function, quote(&self.text))
+        let reason = if self.out_of_range {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
+        write!(
+            f,
+            "strconv.{}: parsing {}: {reason}",
+            self.function,
+            quote(&self.text)
+        )
     }
 }
 
@@ -29,9 +38,16 @@ impl std::error::Error for NumberError {}
 /// # Errors
 /// If the text is no number, or does not fit.
 pub fn parse_uint(text: &str, bits: u32) -> Result<u64, NumberError> {
-    let error = |out_of_range| NumberError { function: "ParseUint", text: text.to_owned(), out_of_range };
+    let error = |out_of_range| NumberError {
+        function: "ParseUint",
+        text: text.to_owned(),
+        out_of_range,
+    };
     let magnitude = magnitude(text).ok_or_else(|| error(false))?;
-    u64::try_from(magnitude).ok().filter(|value| bits >= 64 || value >> bits == 0).ok_or_else(|| error(true))
+    u64::try_from(magnitude)
+        .ok()
+        .filter(|value| bits >= 64 || value >> bits == 0)
+        .ok_or_else(|| error(true))
 }
 
 /// Reads a signed integer of 64 bits.
@@ -39,7 +55,11 @@ pub fn parse_uint(text: &str, bits: u32) -> Result<u64, NumberError> {
 /// # Errors
 /// If the text is no number, or does not fit.
 pub fn parse_int(text: &str) -> Result<i64, NumberError> {
-    let error = |out_of_range| NumberError { function: "ParseInt", text: text.to_owned(), out_of_range };
+    let error = |out_of_range| NumberError {
+        function: "ParseInt",
+        text: text.to_owned(),
+        out_of_range,
+    };
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -58,7 +78,11 @@ pub fn parse_bool(text: &str) -> Result<bool, NumberError> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(NumberError { function: "ParseBool", text: text.to_owned(), out_of_range: false }),
+        _ => Err(NumberError {
+            function: "ParseBool",
+            text: text.to_owned(),
+            out_of_range: false,
+        }),
     }
 }
 
@@ -85,7 +109,9 @@ fn magnitude(text: &str) -> Option<u128> {
             after_underscore = true;
             continue;
         }
-        value = value.saturating_mul(radix).saturating_add(c.to_digit(u32::try_from(radix).ok()?)?.into());
+        value = value
+            .saturating_mul(radix)
+            .saturating_add(c.to_digit(u32::try_from(radix).ok()?)?.into());
         underscore_allowed = true;
         after_underscore = false;
     }
@@ -103,7 +129,9 @@ mod tests {
     fn recorded_texts_give_what_go_gives() {
         let mut cases = 0;
         for line in RECORDED.lines().filter(|l| !l.starts_with('#')) {
-            let [form, text, verdict] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let [form, text, verdict] = line.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
             let ours = match form {
                 "uint64" => parse_uint(text, 64).map(|v| v.to_string()),
                 "uint32" => parse_uint(text, 32).map(|v| v.to_string()),
@@ -111,7 +139,11 @@ mod tests {
                 "bool" => parse_bool(text).map(|v| v.to_string()),
                 _ => panic!("{line}"),
             };
-            assert_eq!(ours.unwrap_or_else(|error| error.to_string()), verdict, "{form} {text}");
+            assert_eq!(
+                ours.unwrap_or_else(|error| error.to_string()),
+                verdict,
+                "{form} {text}"
+            );
             cases += 1;
         }
         assert!(cases > 130, "only {cases} cases were read");

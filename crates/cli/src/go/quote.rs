@@ -54,12 +54,17 @@ mod tests {
     #[test]
     fn recorded_texts_are_quoted_as_go_quotes() {
         let mut cases = 0;
-        for line in RECORDED.split('\n').filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        for line in RECORDED
+            .split('\n')
+            .filter(|l| !l.starts_with('#') && !l.is_empty())
+        {
             let (points, quoted) = line.split_once('\t').expect("two columns");
             let text: String = points
                 .split(' ')
                 .filter(|p| !p.is_empty())
-                .map(|p| char::from_u32(u32::from_str_radix(p, 16).expect("hex")).expect("a code point"))
+                .map(|p| {
+                    char::from_u32(u32::from_str_radix(p, 16).expect("hex")).expect("a code point")
+                })
                 .collect();
             assert_eq!(quote(&text), quoted, "{points}");
             cases += 1;

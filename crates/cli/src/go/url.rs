@@ -70,10 +70,14 @@ impl Url {
     /// If Go's parser refuses it.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let (main, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let error = |text: &str, reason| UrlError { text: text.to_owned(), reason };
+        let error = |text: &str, reason| UrlError {
+            text: text.to_owned(),
+            reason,
+        };
         let mut url = Self::parse_main(main).map_err(|reason| error(main, reason))?;
         let decoded = unescape(fragment, Part::Fragment).map_err(|reason| error(text, reason))?;
-        url.raw_fragment = (escape(&decoded, Part::Fragment) != fragment).then(|| fragment.to_owned());
+        url.raw_fragment =
+            (escape(&decoded, Part::Fragment) != fragment).then(|| fragment.to_owned());
         url.fragment = decoded;
         Ok(url)
     }
@@ -96,7 +100,11 @@ impl Url {
                 url.opaque = rest.to_owned();
                 return Ok(url);
             }
-            if rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
+            if rest
+                .split('/')
+                .next()
+                .is_some_and(|segment| segment.contains(':'))
+            {
                 return Err("first path segment in URL cannot contain colon".to_owned());
             }
         }
@@ -120,7 +128,10 @@ impl Url {
         };
         self.host = parse_host(&self.scheme, host)?;
         let Some(user) = user else { return Ok(()) };
-        if !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b)) {
+        if !user
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b))
+        {
             return Err("net/url: invalid userinfo".to_owned());
         }
         let (name, password) = match user.split_once(':') {
@@ -175,9 +186,13 @@ pub fn split_host_port(address: &str) -> Result<(&str, &str), HostPortError> {
         return Err(HostPortError::Empty);
     }
     let error = |reason| HostPortError::Address(address.to_owned(), reason);
-    let (before, port) = address.rsplit_once(':').ok_or_else(|| error("missing port in address"))?;
+    let (before, port) = address
+        .rsplit_once(':')
+        .ok_or_else(|| error("missing port in address"))?;
     let (host, unbracketed) = if let Some(inner) = address.strip_prefix('[') {
-        let end = inner.find(']').ok_or_else(|| error("missing ']' in address"))?;
+        let end = inner
+            .find(']')
+            .ok_or_else(|| error("missing ']' in address"))?;
         match &inner[end + 1..] {
             "" => return Err(error("missing port in address")),
             after if after.len() == port.len() + 1 => {}
@@ -205,7 +220,10 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
     match end {
         Some(0) if text.starts_with(':') => Err("missing protocol scheme".to_owned()),
-        Some(end) if text[end..].starts_with(':') && text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+        Some(end)
+            if text[end..].starts_with(':')
+                && text.starts_with(|c: char| c.is_ascii_alphabetic()) =>
+        {
             Ok((&text[..end], &text[end + 1..]))
         }
         _ => Ok(("", text)),
@@ -220,7 +238,11 @@ fn parse_host(scheme: &str, host: &str) -> Result<String, String> {
     }
     // Only http and https insist that nothing but the port follows a colon.
     let strict = matches!(scheme, "http" | "https");
-    let colon = if strict { host.find(':') } else { host.rfind(':') };
+    let colon = if strict {
+        host.find(':')
+    } else {
+        host.rfind(':')
+    };
     check_port(&host[colon.unwrap_or(host.len())..])?;
     unescape_text(host, Part::Host)
 }
@@ -236,7 +258,10 @@ fn parse_bracketed_host(host: &str) -> Result<String, String> {
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => Err("invalid IP-literal".to_owned()),
         Ok(IpAddr::V6(_)) if zone != "%" => Ok(format!("[{address}{zone}]{port}")),
-        _ => Err(format!("invalid host: ParseAddr({}): unable to parse IP", quote(&format!("{address}{zone}")))),
+        _ => Err(format!(
+            "invalid host: ParseAddr({}): unable to parse IP",
+            quote(&format!("{address}{zone}"))
+        )),
     }
 }
 
@@ -245,7 +270,11 @@ fn check_port(port: &str) -> Result<(), String> {
         Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()),
         None => port.is_empty(),
     };
-    if valid { Ok(()) } else { Err(format!("invalid port {} after host", quote(port))) }
+    if valid {
+        Ok(())
+    } else {
+        Err(format!("invalid port {} after host", quote(port)))
+    }
 }
 
 fn unescape_text(text: &str, part: Part) -> Result<String, String> {
@@ -261,14 +290,19 @@ fn unescape(text: &str, part: Part) -> Result<Vec<u8>, String> {
         let byte = bytes[at];
         if byte != b'%' {
             if matches!(part, Part::Host | Part::Zone) && byte < 0x80 && must_escape(byte, part) {
-                return Err(format!("invalid character {} in host name", quote(&char::from(byte).to_string())));
+                return Err(format!(
+                    "invalid character {} in host name",
+                    quote(&char::from(byte).to_string())
+                ));
             }
             decoded.push(byte);
             at += 1;
             continue;
         }
         let escape: String = text[at..].chars().take(3).collect();
-        let value = text.get(at + 1..at + 3).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let value = text
+            .get(at + 1..at + 3)
+            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
         let value = value.and_then(|hex| u8::from_str_radix(hex, 16).ok());
         // In a host an escape stands for a byte outside ASCII only; a zone may hold more.
         let allowed = |value: u8| match part {
@@ -309,7 +343,8 @@ fn must_escape(byte: u8, part: Part) -> bool {
 
 /// Whether a text as given may stand where Go's own encoding would differ.
 fn is_valid_encoding(text: &str, part: Part) -> bool {
-    text.bytes().all(|b| b"!$&'()*+,;=:@[]%".contains(&b) || !must_escape(b, part))
+    text.bytes()
+        .all(|b| b"!$&'()*+,;=:@[]%".contains(&b) || !must_escape(b, part))
 }
 
 fn encoded(decoded: &[u8], raw: Option<&String>, part: Part) -> String {
@@ -327,7 +362,8 @@ impl fmt::Display for Url {
         }
         if self.opaque.is_empty() {
             let has_authority = !self.host.is_empty() || self.user.is_some();
-            let slashes = has_authority || !self.scheme.is_empty() && !self.path.is_empty() && !self.omit_host;
+            let slashes = has_authority
+                || !self.scheme.is_empty() && !self.path.is_empty() && !self.omit_host;
             if slashes {
                 f.write_str("//")?;
             }
@@ -345,7 +381,11 @@ impl fmt::Display for Url {
         }
         f.write_str(&self.query)?;
         if !self.fragment.is_empty() {
-            write!(f, "#{}", encoded(&self.fragment, self.raw_fragment.as_ref(), Part::Fragment))?;
+            write!(
+                f,
+                "#{}",
+                encoded(&self.fragment, self.raw_fragment.as_ref(), Part::Fragment)
+            )?;
         }
         Ok(())
     }
@@ -367,13 +407,17 @@ mod tests {
     const RECORDED: &str = include_str!("testdata/urls.txt");
 
     fn unquote(text: &str) -> String {
-        serde_json::from_str(&text.replace("\\x01", "\\u0001").replace("\\x7f", "\\u007f")).expect("a quoted text")
+        serde_json::from_str(&text.replace("\\x01", "\\u0001").replace("\\x7f", "\\u007f"))
+            .expect("a quoted text")
     }
 
     #[test]
     fn recorded_texts_give_what_go_gives() {
         let mut cases = 0;
-        for line in RECORDED.split('\n').filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        for line in RECORDED
+            .split('\n')
+            .filter(|l| !l.starts_with('#') && !l.is_empty())
+        {
             let columns: Vec<_> = line.split('\t').collect();
             let text = unquote(columns[0]);
             match Url::parse(&text) {
@@ -383,8 +427,10 @@ mod tests {
                         Ok((host, port)) => format!("{host} {port}"),
                         Err(error) => format!("!{error}"),
                     };
-                    let path = String::from_utf8(url.path.clone()).expect("paths of the table are UTF-8");
-                    let ours = [&url.to_string(), &url.scheme, &url.host, &path, &host_port].map(String::clone);
+                    let path =
+                        String::from_utf8(url.path.clone()).expect("paths of the table are UTF-8");
+                    let ours = [&url.to_string(), &url.scheme, &url.host, &path, &host_port]
+                        .map(String::clone);
                     assert_eq!(ours.to_vec(), columns[1..], "{text}");
                 }
             }
