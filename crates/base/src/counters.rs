@@ -67,7 +67,11 @@ impl Histogram {
     #[must_use]
     pub fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Histogram { bounds, counts, sum_nano: AtomicU64::new(0) }
+        Histogram {
+            bounds,
+            counts,
+            sum_nano: AtomicU64::new(0),
+        }
     }
 
     /// Counts one observation.
@@ -75,7 +79,8 @@ impl Histogram {
     pub fn record(&self, value: f64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.counts[at].fetch_add(1, Ordering::Relaxed);
-        self.sum_nano.fetch_add((value * 1e9) as u64, Ordering::Relaxed);
+        self.sum_nano
+            .fetch_add((value * 1e9) as u64, Ordering::Relaxed);
     }
 
     /// For each bound how many observations were at or below it, and the number of all.

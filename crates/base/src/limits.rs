@@ -24,8 +24,10 @@ pub const PROPOSAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const READ_QUEUE_MAX: usize = 65_536;
 /// Bytes of entries in one batch to the log.
 pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of committed entries that are handed out to be applied and not yet applied.
+pub const APPLY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of recent entries that the consensus core keeps in memory.
-pub const LOG_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LOG_MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Entries applied between two truncations of the log (`--snapshot-count`).
 pub const SNAPSHOT_COUNT: u64 = 10_000;
