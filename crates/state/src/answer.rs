@@ -45,6 +45,40 @@ pub enum Response {
     Done,
 }
 
+impl Response {
+    /// The place of the header, in the answers that have one.
+    pub fn header_mut(&mut self) -> Option<&mut Option<ResponseHeader>> {
+        Some(match self {
+            Response::Range(response) => &mut response.header,
+            Response::Put(response) => &mut response.header,
+            Response::DeleteRange(response) => &mut response.header,
+            Response::Txn(response) => &mut response.header,
+            Response::Compaction(response) => &mut response.header,
+            Response::LeaseGrant(response) => &mut response.header,
+            Response::LeaseRevoke(response) => &mut response.header,
+            Response::LeaseCheckpoint(response) => &mut response.header,
+            Response::Alarm(response) => &mut response.header,
+            Response::AuthStatus(response) => &mut response.header,
+            Response::AuthUserGet(response) => &mut response.header,
+            Response::AuthUserList(response) => &mut response.header,
+            Response::AuthRoleGet(response) => &mut response.header,
+            Response::AuthRoleList(response) => &mut response.header,
+            Response::AuthEnable(header)
+            | Response::AuthDisable(header)
+            | Response::AuthUserAdd(header)
+            | Response::AuthUserDelete(header)
+            | Response::AuthUserChangePassword(header)
+            | Response::AuthUserGrantRole(header)
+            | Response::AuthUserRevokeRole(header)
+            | Response::AuthRoleAdd(header)
+            | Response::AuthRoleDelete(header)
+            | Response::AuthRoleGrantPermission(header)
+            | Response::AuthRoleRevokePermission(header) => header,
+            Response::Done => return None,
+        })
+    }
+}
+
 /// The outcome of one entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {

@@ -184,6 +184,12 @@ impl State {
         self.tables.members.iter()
     }
 
+    /// The version that the cluster agreed on, if it did yet.
+    #[must_use]
+    pub fn cluster_version(&self) -> Option<crate::Version> {
+        self.tables.cluster_version
+    }
+
     /// The leases, by id.
     pub fn leases(&self) -> impl Iterator<Item = (LeaseId, &Lease)> {
         self.tables.leases.iter()
