@@ -45,8 +45,10 @@
 //! Errors are what others did wrong; panics are broken promises of the core or of its driver, and
 //! the member must not go on.
 
+pub mod adapter;
 pub mod confchange;
 mod config;
+pub mod describe;
 mod election;
 mod error;
 mod follower;

@@ -1,0 +1,7 @@
+//! The consensus core against what is known of etcd's: transcripts, twins, random clusters.
+
+mod confchange;
+mod datafile;
+mod interaction;
+mod quorum;
+mod transcripts;
