@@ -50,6 +50,13 @@ pub const RAFT_INFLIGHT_MAX: usize = 512;
 pub const WAL_SEGMENT_BYTES: u64 = 64_000_000;
 /// Largest single WAL record that the reader believes.
 pub const WAL_RECORD_BYTES_MAX: u64 = 1 << 30;
+/// Largest damaged end of the log that is looked into; many times what one batch can be.
+pub const WAL_TAIL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Largest raft term that the log takes for real: an election every millisecond for 34 years.
+/// Member ids are random 64-bit numbers, so one that stands where a term should is told apart.
+pub const TERM_MAX: u64 = 1 << 40;
+/// Largest raft index that the log takes for real: a billion entries a second for two years.
+pub const INDEX_MAX: u64 = 1 << 56;
 
 /// Largest key: what bbolt can hold, so that every store can be written as a snapshot file.
 pub const KEY_BYTES_MAX: usize = 32_768;
