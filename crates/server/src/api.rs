@@ -1,0 +1,73 @@
+//! What the transports ask of a member.
+//!
+//! A trait, so that the transports can be tested without a member; everything is generic over it,
+//! and no call is boxed or dispatched at run time. Answers come with their headers filled in.
+//! Dropping a future that one of these methods gave must lose nothing but its answer.
+
+use crate::metrics::Page;
+use std::future::Future;
+use tenet_base::ids::{Index, MemberId};
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb as pb;
+
+/// The versions that a member reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The version of etcd whose surface is served.
+    pub server: String,
+    /// The cluster's version, once it is decided.
+    pub cluster: Option<String>,
+    /// The version of the stored schema.
+    pub storage: String,
+}
+
+/// The answers of one `RangeStream` call, in order.
+pub trait Chunks: Send {
+    /// The next chunk; `None` after the last. Quick: it may be called between two writes.
+    fn next(&mut self) -> Option<Result<pb::RangeResponse, ApiError>>;
+}
+
+/// A member, as the transports see it. Cloning gives another handle to the same member.
+#[allow(missing_docs)]
+pub trait Api: Clone + Send + Sync + 'static {
+    /// The answers of a `RangeStream` call.
+    type Chunks: Chunks;
+
+    fn range(&self, request: pb::RangeRequest) -> impl Answer<pb::RangeResponse>;
+    fn range_stream(&self, request: pb::RangeRequest) -> impl Answer<Self::Chunks>;
+    fn put(&self, request: pb::PutRequest) -> impl Answer<pb::PutResponse>;
+    fn delete_range(&self, request: pb::DeleteRangeRequest)
+    -> impl Answer<pb::DeleteRangeResponse>;
+    fn txn(&self, request: pb::TxnRequest) -> impl Answer<pb::TxnResponse>;
+    fn compact(&self, request: pb::CompactionRequest) -> impl Answer<pb::CompactionResponse>;
+    fn alarm(&self, request: pb::AlarmRequest) -> impl Answer<pb::AlarmResponse>;
+    fn hash(&self) -> impl Answer<pb::HashResponse>;
+    fn hash_kv(&self, request: pb::HashKvRequest) -> impl Answer<pb::HashKvResponse>;
+    fn member_list(&self, request: pb::MemberListRequest) -> impl Answer<pb::MemberListResponse>;
+    fn defragment(&self) -> impl Answer<()>;
+
+    /// What `Maintenance.Status` answers.
+    fn status(&self) -> pb::StatusResponse;
+    /// The leader that this member knows.
+    fn leader(&self) -> Option<MemberId>;
+    /// Whether this member has no vote.
+    fn is_learner(&self) -> bool;
+    /// The alarms that are raised.
+    fn alarms(&self) -> Vec<pb::AlarmMember>;
+    /// The versions that this member reports.
+    fn versions(&self) -> Versions;
+    /// This member and the index that it has applied, for log lines.
+    fn position(&self) -> (MemberId, Index);
+    /// Writes the member's own metrics to the page.
+    fn collect(&self, page: &mut Page);
+
+    /// Done once the member has made itself known to the cluster and serves clients.
+    fn ready(&self) -> impl Future<Output = ()> + Send;
+    /// Stops the member; done once nothing more is written.
+    fn stop(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Short for the future that every call gives.
+pub trait Answer<T>: Future<Output = Result<T, ApiError>> + Send {}
+
+impl<T, F: Future<Output = Result<T, ApiError>> + Send> Answer<T> for F {}
