@@ -1,1 +1,46 @@
-//! One member without sockets: consensus, log writer and applier as message-driven actors.
+//! One member without sockets.
+//!
+//! Four actors exchange messages: [`Consensus`] drives the raft core and keeps who waits,
+//! [`LogWriter`] makes entries durable, [`Applier`] feeds committed entries to the state machine
+//! and answers, [`Checkpointer`] writes the state to disk so that the log can be truncated. Beside
+//! them, [`Frontend`] checks and encodes requests on the caller's thread and runs reads on
+//! published views. [`boot`] brings all of them up from a data directory, new or old.
+//!
+//! ```text
+//! Frontend ──▶ Consensus ──▶ LogWriter ──▶ disk
+//!                 ▲  │           │
+//!                 │  └◀──────────┘ durable
+//!                 │  └──▶ Applier ──▶ waiters, published views
+//!                 └─────────┘ │
+//!                  applied    └──▶ Checkpointer ──▶ disk
+//! ```
+//!
+//! Invariants: nothing here does I/O, reads a clock, starts a thread or draws a random number, so
+//! the simulator runs exactly this code. A write is answered only after it is durable in this
+//! member's log, committed, applied and published. Whoever drives the actors gives each its inputs
+//! in the order in which they were produced, and ends the process on the first `fatal` output.
+
+mod applier;
+mod boot;
+mod checkpoint;
+mod consensus;
+mod duties;
+mod frontend;
+mod identity;
+mod log_writer;
+mod progress;
+mod proposal;
+mod reads;
+mod waiter;
+
+pub use applier::{Applier, ApplyInput, ApplyOutputs, CheckpointPolicy, StopReason};
+pub use boot::{BootError, Booted, Founder, Options, boot};
+pub use checkpoint::{CheckpointJob, Checkpointer, Durable};
+pub use consensus::{Committed, Consensus, Input, LogAppend, Notice, Outputs, Timeouts};
+pub use duties::Duties;
+pub use frontend::{Frontend, Limits, Write};
+pub use identity::{Identity, RequestIds};
+pub use log_writer::{LogInput, LogOutputs, LogWriter};
+pub use progress::{Permit, Progress};
+pub use proposal::{Prepared, Proposal};
+pub use waiter::{Outcome, Waiter};

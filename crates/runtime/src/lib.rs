@@ -1,1 +1,20 @@
-//! The real world for a member: threads, disk, clocks.
+//! The real world for a member: threads, disk, clocks, mailboxes, and the one door out.
+//!
+//! The actors of `tenet-member` run here on plain named threads, each behind a [`mailbox`]; the
+//! transports call [`Node`] from their own tasks. This crate decides nothing about data: it moves
+//! messages, does the disk's work in order, and ends the process when it cannot go on.
+
+mod clock;
+mod data_dir;
+mod disk;
+mod fatal;
+mod mailbox;
+mod metrics;
+mod node;
+mod options;
+mod threads;
+
+pub use data_dir::StartError;
+pub use metrics::{DiskMetrics, Metrics, Timer};
+pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, start};
+pub use options::Options;

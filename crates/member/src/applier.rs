@@ -1,0 +1,390 @@
+//! The applier actor: feeds committed entries to the state machine, publishes the result, answers
+//! who waits.
+//!
+//! A batch is applied in stretches; after each stretch the state is published once and everybody
+//! whose write is in it is answered in bulk. Nothing here waits for a disk.
+//!
+//! Invariants: entries are applied in index order, each once, and only if they are durable in this
+//! member's log; a waiter is answered after the publication that holds its write, so whoever reads
+//! after an answer sees the write; a read that waits for an index runs on a view that holds it.
+//! After a configuration change nothing is applied until the core has said what the configuration
+//! is, so that a checkpoint never holds a state with the configuration of another.
+
+use crate::checkpoint::CheckpointJob;
+use crate::consensus::{Committed, Input};
+use crate::duties::Duties;
+use crate::progress::{Permit, Progress};
+use crate::proposal::Local;
+use crate::waiter::{Outcome, Waiter};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tenet_base::{Index, limits};
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb::InternalRaftRequest;
+use tenet_proto::prost::{self, Message as _};
+use tenet_proto::raftpb::{
+    ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entry, EntryType,
+};
+use tenet_state::{Fatal, State};
+
+/// Entries applied between two publications.
+const STRETCH_ENTRIES: usize = 512;
+/// Index entries or segments looked at by background work after each stretch.
+const MAINTENANCE_BUDGET: usize = 2_000;
+
+/// What the applier reacts to.
+#[derive(Debug)]
+pub enum ApplyInput<W> {
+    /// Committed entries, following the last ones.
+    Committed(Committed<W>),
+    /// The configuration after the change that was applied last.
+    Configured(ConfState),
+    /// Reads that may run once this index is applied.
+    Reads(Index, Vec<W>),
+    /// Somebody wants the hash of everything.
+    Hash(W),
+    /// A checkpoint is durable; it has this many bytes.
+    CheckpointDurable(u64),
+    /// Some time without other work: do background work.
+    Idle,
+}
+
+/// What the applier wants done.
+#[derive(Debug)]
+pub struct ApplyOutputs<W> {
+    /// For the consensus actor.
+    pub inputs: Vec<Input<W>>,
+    /// A checkpoint to write.
+    pub checkpoint: Option<CheckpointJob>,
+    /// The member must stop; the text says why.
+    pub fatal: Option<StopReason>,
+    /// The consensus actor should hear now what was applied: it may be holding entries back.
+    pub urgent: bool,
+    /// Whether background work is left, so that [`ApplyInput::Idle`] is worth sending.
+    pub work_left: bool,
+}
+
+impl<W> Default for ApplyOutputs<W> {
+    fn default() -> Self {
+        ApplyOutputs {
+            inputs: Vec::new(),
+            checkpoint: None,
+            fatal: None,
+            urgent: false,
+            work_left: false,
+        }
+    }
+}
+
+/// Why an applier cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StopReason {
+    /// The state machine cannot go past an entry.
+    #[error(transparent)]
+    State(#[from] Fatal),
+    /// An entry that nobody can read.
+    #[error(
+        "log entry {index} cannot be decoded ({reason}): the log is damaged, or a program that is \
+         no member of this cluster wrote it. Restore this member from a snapshot, or remove it and \
+         add it again"
+    )]
+    Undecodable {
+        /// The entry.
+        index: Index,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An entry of a kind that etcd never writes.
+    #[error("log entry {index} is of type {entry_type}, which no member of etcd's protocol writes")]
+    EntryType {
+        /// The entry.
+        index: Index,
+        /// Its type.
+        entry_type: i32,
+    },
+}
+
+/// When a checkpoint is due.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckpointPolicy {
+    /// Entries applied since the last one (`--snapshot-count`).
+    pub entries: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Applier<W> {
+    state: State,
+    progress: Arc<Progress>,
+    duties: Duties,
+    policy: CheckpointPolicy,
+    applied: Index,
+    /// Entries that are not applied yet, with the proposals that made them.
+    backlog: VecDeque<(Entry, Option<Local<W>>)>,
+    /// A configuration change was applied and the core has not answered yet.
+    unconfigured: bool,
+    reads: Vec<(Index, Vec<W>)>,
+    answers: Vec<(W, Result<Outcome, ApiError>, Permit)>,
+    checkpoint_index: Index,
+    checkpoint_bytes: u64,
+    checkpoint_running: bool,
+    /// Bytes of entries applied since the last checkpoint.
+    log_bytes: u64,
+    /// Bytes of entries applied since the consensus actor was told urgently.
+    untold_bytes: u64,
+    failed: bool,
+}
+
+impl<W: Waiter> Applier<W> {
+    /// An actor over a state recovered at its applied index. `checkpoint_bytes` is the size of the
+    /// checkpoint it came from, zero if from none.
+    pub fn new(
+        state: State,
+        progress: Arc<Progress>,
+        duties: Duties,
+        policy: CheckpointPolicy,
+        checkpoint_bytes: u64,
+    ) -> Self {
+        let applied = state.applied().0;
+        progress.set_applied(applied);
+        Applier {
+            state,
+            progress,
+            duties,
+            policy,
+            applied,
+            backlog: VecDeque::new(),
+            unconfigured: false,
+            reads: Vec::new(),
+            answers: Vec::new(),
+            checkpoint_index: applied,
+            checkpoint_bytes,
+            checkpoint_running: false,
+            log_bytes: 0,
+            untold_bytes: 0,
+            failed: false,
+        }
+    }
+
+    /// Takes a batch of inputs (leaving it empty) and appends to `out` what they lead to. Waiters
+    /// are completed on the way.
+    pub fn handle(&mut self, inputs: &mut Vec<ApplyInput<W>>, out: &mut ApplyOutputs<W>) {
+        for input in inputs.drain(..) {
+            match input {
+                ApplyInput::Committed(committed) => self.take(committed),
+                ApplyInput::Configured(state) => {
+                    self.state.set_conf_state(state);
+                    self.unconfigured = false;
+                }
+                ApplyInput::Reads(index, waiters) => self.reads.push((index, waiters)),
+                ApplyInput::Hash(waiter) => {
+                    waiter.complete(Ok(Outcome::Hash(self.state.hash_job())));
+                }
+                ApplyInput::CheckpointDurable(bytes) => {
+                    self.checkpoint_running = false;
+                    self.checkpoint_bytes = bytes;
+                }
+                ApplyInput::Idle => {}
+            }
+        }
+        self.apply_backlog(out);
+        if self.failed {
+            return;
+        }
+        self.release_reads();
+        if self.state.compaction_pending() {
+            self.state.step_maintenance(MAINTENANCE_BUDGET);
+            self.state.publish();
+        }
+        self.start_checkpoint(out);
+        out.work_left = self.state.compaction_pending();
+    }
+
+    fn take(&mut self, committed: Committed<W>) {
+        let Committed { entries, locals } = committed;
+        assert!(
+            entries.len() == locals.len(),
+            "{} entries came with {} places for local proposals",
+            entries.len(),
+            locals.len()
+        );
+        self.backlog.extend(entries.into_iter().zip(locals));
+    }
+
+    fn apply_backlog(&mut self, out: &mut ApplyOutputs<W>) {
+        let mut unfinished = 0;
+        while !self.unconfigured && !self.failed {
+            let Some((entry, local)) = self.backlog.pop_front() else {
+                break;
+            };
+            if let Err(reason) = self.apply(&entry, local, out) {
+                self.failed = true;
+                out.fatal = Some(reason);
+                return;
+            }
+            unfinished += 1;
+            if unfinished == STRETCH_ENTRIES {
+                self.finish_stretch(out);
+                unfinished = 0;
+            }
+        }
+        if unfinished > 0 {
+            self.finish_stretch(out);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        entry: &Entry,
+        local: Option<Local<W>>,
+        out: &mut ApplyOutputs<W>,
+    ) -> Result<(), StopReason> {
+        let (index, term) = (entry.index(), entry.term());
+        assert!(
+            index == self.applied.next(),
+            "entry {index} would be applied after {}: an entry was skipped or repeated",
+            self.applied
+        );
+        assert!(
+            index <= self.progress.durable(),
+            "entry {index} would be applied, but the log is durable only up to {}",
+            self.progress.durable()
+        );
+        self.log_bytes += entry.data.len() as u64;
+        self.untold_bytes += entry.data.len() as u64;
+        match EntryType::try_from(entry.entry_type) {
+            Ok(EntryType::Normal) if entry.data.is_empty() => {
+                self.state.apply_empty(index, term);
+                let known = self.state.cluster_version().is_some();
+                self.duties
+                    .term_began(known, &self.progress, &mut out.inputs);
+            }
+            Ok(EntryType::Normal) => self.apply_request(entry, local, out)?,
+            Ok(EntryType::ConfChange) => self.apply_conf_change(entry, out)?,
+            Ok(EntryType::ConfChangeV2) | Err(_) => {
+                return Err(StopReason::EntryType {
+                    index,
+                    entry_type: entry.entry_type,
+                });
+            }
+        }
+        self.applied = index;
+        Ok(())
+    }
+
+    fn apply_request(
+        &mut self,
+        entry: &Entry,
+        local: Option<Local<W>>,
+        out: &mut ApplyOutputs<W>,
+    ) -> Result<(), StopReason> {
+        let (index, term) = (entry.index(), entry.term());
+        let decoded;
+        let request: &InternalRaftRequest = match &local {
+            Some(local) => {
+                debug_assert_eq!(
+                    InternalRaftRequest::decode(entry.data.clone()).as_ref(),
+                    Ok(&*local.request),
+                    "the proposal kept for entry {index} is not the entry"
+                );
+                &local.request
+            }
+            None => {
+                decoded = decode::<InternalRaftRequest>(entry)?;
+                &decoded
+            }
+        };
+        let applied = match &local {
+            Some(_) => self.state.apply(index, term, request)?,
+            None => self.state.apply_unasked(index, term, request)?,
+        };
+        self.duties
+            .applied(request, &applied, &self.progress, &mut out.inputs);
+        if let Some(local) = local {
+            let result = applied.result.map(Outcome::Applied);
+            self.answers.push((local.waiter, result, local.permit));
+        }
+        Ok(())
+    }
+
+    fn apply_conf_change(
+        &mut self,
+        entry: &Entry,
+        out: &mut ApplyOutputs<W>,
+    ) -> Result<(), StopReason> {
+        let (index, term) = (entry.index(), entry.term());
+        let change = decode::<ConfChange>(entry)?;
+        let outcome = self.state.apply_conf_change(index, term, &change)?;
+        // A change that was refused is nothing to the core.
+        if outcome.change.node_id != 0 {
+            self.unconfigured = true;
+            out.inputs
+                .push(Input::ConfChanged(simple_change(&outcome.change)));
+        }
+        Ok(())
+    }
+
+    /// Publishes, then answers: the order is the promise.
+    fn finish_stretch(&mut self, out: &mut ApplyOutputs<W>) {
+        self.state.publish();
+        self.progress.set_applied(self.applied);
+        for (waiter, result, permit) in self.answers.drain(..) {
+            waiter.complete(result);
+            drop(permit);
+        }
+        self.release_reads();
+        out.inputs.push(Input::Applied(self.applied));
+        if self.untold_bytes >= limits::APPLY_BYTES_MAX / 4 {
+            self.untold_bytes = 0;
+            out.urgent = true;
+        }
+    }
+
+    fn release_reads(&mut self) {
+        let applied = self.applied;
+        for (_, waiters) in self.reads.extract_if(.., |(index, _)| *index <= applied) {
+            for waiter in waiters {
+                waiter.complete(Ok(Outcome::ReadReady));
+            }
+        }
+    }
+
+    /// A checkpoint is due when enough entries were applied and the log has also grown by the size
+    /// of the last checkpoint: so the bytes written for checkpoints stay in proportion to those
+    /// written for the log, however large the state is.
+    fn start_checkpoint(&mut self, out: &mut ApplyOutputs<W>) {
+        let entries = self.applied.get() - self.checkpoint_index.get();
+        let due = entries >= self.policy.entries && self.log_bytes >= self.checkpoint_bytes;
+        if due && !self.checkpoint_running && !self.unconfigured {
+            self.checkpoint_running = true;
+            self.checkpoint_index = self.applied;
+            self.log_bytes = 0;
+            out.checkpoint = Some(CheckpointJob::new(&mut self.state));
+        }
+    }
+
+    /// The state machine, for tests and the simulator.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+fn decode<M: prost::Message + Default>(entry: &Entry) -> Result<M, StopReason> {
+    M::decode(entry.data.clone()).map_err(|error| StopReason::Undecodable {
+        index: entry.index(),
+        reason: error.to_string(),
+    })
+}
+
+/// etcd only uses changes of one member; the core takes the general form.
+fn simple_change(change: &ConfChange) -> ConfChangeV2 {
+    ConfChangeV2 {
+        transition: 0,
+        changes: vec![ConfChangeSingle {
+            change_type: change.change_type,
+            node_id: change.node_id,
+        }],
+        context: Bytes::new(),
+    }
+}

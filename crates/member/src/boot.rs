@@ -1,0 +1,515 @@
+//! Bringing a member up from its data directory.
+//!
+//! A directory without a log founds a new member: the log begins with etcd's first records, and
+//! the members of the initial cluster enter it as configuration changes. A directory with a log is
+//! restarted: the newest checkpoint gives the state at A = (index, term), the log is read from A
+//! on, and nothing at or below A is executed again.
+//!
+//! Refused, with the directory left as it was: a log without our store beside it (etcd's own
+//! directory), a checkpoint or log that is damaged, a log that does not reach A with A's term, a
+//! store of another member or cluster.
+//!
+//! ```text
+//! member/wal/                 etcd's log
+//! member/store/*.checkpoint   the state
+//! member/snap/db              a note for people and for etcd's tools, which cannot open it
+//! ```
+
+use crate::applier::{Applier, CheckpointPolicy};
+use crate::checkpoint::{self, Checkpointer};
+use crate::consensus::{Consensus, Timeouts};
+use crate::duties::Duties;
+use crate::frontend::{Frontend, Limits};
+use crate::identity::{Identity, RequestIds};
+use crate::log_writer::LogWriter;
+use crate::progress::Progress;
+use crate::waiter::Waiter;
+use bytes::Bytes;
+use std::sync::Arc;
+use tenet_base::disk::{DiskError, DiskOp, DiskView, FilePath};
+use tenet_base::{Index, MemberId, Term, limits};
+use tenet_proto::membershippb::Attributes;
+use tenet_raft::{Config, MemoryLog, Raft};
+use tenet_state::{Member, RestoreError, State, bootstrap_member_id, cluster_id};
+use tenet_wal::{Metadata, WalError};
+
+/// How much of a checkpoint is read at a time.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// What people and tools find at the place of etcd's database.
+const NOTE: &str = "\
+This is a data directory of Tenet, not of etcd.
+The key-value store is in member/store and the log in member/wal.
+Take a snapshot from the running server to move data to etcd.
+";
+
+/// A member that a new cluster starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founder {
+    /// Its name.
+    pub name: String,
+    /// Its peer URLs, sorted.
+    pub peer_urls: Vec<String>,
+}
+
+/// What a member is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This member's name.
+    pub name: String,
+    /// The client URLs it publishes.
+    pub client_urls: Vec<String>,
+    /// The members of a new cluster, this one among them; ignored at a restart.
+    pub initial_cluster: Vec<Founder>,
+    /// What enters the ids of a new cluster.
+    pub initial_cluster_token: String,
+    /// Ticks without word from a leader before an election.
+    pub election_ticks: u32,
+    /// Length of a tick.
+    pub tick_ms: u64,
+    /// Skip most of the wait for the first election.
+    pub initial_tick_advance: bool,
+    /// Ask before campaigning.
+    pub pre_vote: bool,
+    /// Entries applied between two checkpoints.
+    pub snapshot_count: u64,
+    /// Entries kept behind a checkpoint for slow followers.
+    pub snapshot_catchup_entries: u64,
+    /// Log segments that are kept at least.
+    pub keep_segments: usize,
+    /// Limits on requests and space.
+    pub limits: Limits,
+    /// Learners that a cluster may have.
+    pub learners_max: usize,
+    /// The cluster version of this release, as `X.Y.0`.
+    pub cluster_version: String,
+    /// The wall clock, for request ids.
+    pub unix_ms: u64,
+    /// Randomness for election jitter.
+    pub seed: u64,
+}
+
+/// Why a member could not be brought up.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum BootError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error("{path}: {error}")]
+    Checkpoint { path: FilePath, error: RestoreError },
+    #[error(
+        "{wal} has a log but {store} is not there: this is a data directory of etcd, or one whose \
+         store was lost. To move etcd's data here, take a snapshot with \"etcdctl snapshot save\" \
+         and restore it into an empty directory; to go on with etcd, start etcd"
+    )]
+    NotOurs { wal: FilePath, store: FilePath },
+    #[error("{path} is a database of etcd, but there is no log beside it: move it away first")]
+    ForeignDatabase { path: FilePath },
+    #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
+    NotInCluster(String),
+    #[error(
+        "the log in {path} belongs to member {log}, the store to member {store}: the directories \
+         were mixed up"
+    )]
+    OtherMember {
+        path: FilePath,
+        log: MemberId,
+        store: MemberId,
+    },
+    #[error("clusters of more than one member are not there yet: --initial-cluster names {0}")]
+    ManyMembers(usize),
+    #[error("the consensus core refuses its settings: {0}")]
+    Config(String),
+}
+
+/// A member that is ready to run.
+#[derive(Debug)]
+pub struct Booted<W> {
+    /// To be done, in order, before anything else is submitted.
+    pub prepare: Vec<DiskOp>,
+    /// Who this member is.
+    pub identity: Identity,
+    /// The actors.
+    pub consensus: Consensus<W>,
+    #[allow(missing_docs)]
+    pub log_writer: LogWriter,
+    #[allow(missing_docs)]
+    pub applier: Applier<W>,
+    #[allow(missing_docs)]
+    pub checkpointer: Checkpointer,
+    /// What runs on the callers' threads.
+    pub frontend: Frontend,
+    /// What an operator may want to know of the recovery, one sentence each.
+    pub report: Vec<String>,
+}
+
+/// The directories of a member, relative to the root of the disk.
+#[derive(Clone, Debug)]
+struct Layout {
+    member: FilePath,
+    wal: FilePath,
+    store: FilePath,
+    snap: FilePath,
+    note: FilePath,
+}
+
+impl Layout {
+    fn new() -> Self {
+        let member = FilePath::new("member");
+        let snap = member.join("snap");
+        Layout {
+            wal: member.join("wal"),
+            store: member.join("store"),
+            note: snap.join("db"),
+            snap,
+            member,
+        }
+    }
+}
+
+/// Looks at the data directory and makes the member that is in it, or a new one.
+///
+/// # Errors
+/// See [`BootError`]. Nothing is changed on the disk by this function.
+pub fn boot<W: Waiter>(view: &dyn DiskView, options: &Options) -> Result<Booted<W>, BootError> {
+    let layout = Layout::new();
+    let segments = view.list(&layout.wal)?.unwrap_or_default();
+    let has_log = segments.iter().any(|name| name.ends_with(".wal"));
+    let has_store = view.list(&layout.store)?.is_some();
+    match (has_log, has_store) {
+        (true, true) => restart(view, &layout, options),
+        (true, false) => Err(BootError::NotOurs {
+            wal: layout.wal.clone(),
+            store: layout.store,
+        }),
+        (false, _) => found(view, &layout, options),
+    }
+}
+
+/// A new member of a new cluster.
+fn found<W: Waiter>(
+    view: &dyn DiskView,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Booted<W>, BootError> {
+    refuse_foreign_database(view, layout)?;
+    let founders = &options.initial_cluster;
+    let token = &options.initial_cluster_token;
+    let id_of = |founder: &Founder| bootstrap_member_id(&founder.peer_urls, token);
+    let local = founders
+        .iter()
+        .find(|founder| founder.name == options.name)
+        .ok_or_else(|| BootError::NotInCluster(options.name.clone()))?;
+    if founders.len() > 1 {
+        return Err(BootError::ManyMembers(founders.len()));
+    }
+    let member = id_of(local);
+    let ids: Vec<MemberId> = founders.iter().map(id_of).collect();
+    let identity = Identity {
+        cluster: cluster_id(&ids),
+        member,
+    };
+
+    let mut prepare = prepare_directories(layout);
+    let metadata = Metadata {
+        member,
+        cluster: identity.cluster,
+    };
+    let wal = tenet_wal::create(&layout.wal, metadata, &mut prepare);
+
+    let mut raft = Raft::new(raft_config(options, member, Index::ZERO), MemoryLog::new())
+        .map_err(|error| BootError::Config(error.to_string()))?;
+    let mut peers: Vec<(MemberId, Bytes)> = founders
+        .iter()
+        .map(|founder| (id_of(founder), founding_context(id_of(founder), founder)))
+        .collect();
+    peers.sort();
+    raft.bootstrap(&peers)
+        .map_err(|error| BootError::Config(error.to_string()))?;
+
+    let parts = Parts {
+        state: State::new(state_config(options, member)),
+        raft,
+        wal,
+        checkpoint: None,
+    };
+    let mut booted = assemble(parts, identity, layout, options, Progress::default());
+    booted.prepare = prepare;
+    Ok(booted)
+}
+
+/// A member that has run before.
+fn restart<W: Waiter>(
+    view: &dyn DiskView,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Booted<W>, BootError> {
+    let checkpoint = newest_checkpoint(view, &layout.store)?;
+    let floor = checkpoint.as_ref().map(|found| (found.index, found.term));
+    let opened = tenet_wal::open(view, &layout.wal, floor)?;
+    let member = opened.metadata.member;
+    let identity = Identity {
+        cluster: opened.metadata.cluster,
+        member,
+    };
+
+    let state = match &checkpoint {
+        Some(found) => restore(view, found, state_config(options, member))?,
+        None => State::new(state_config(options, member)),
+    };
+    let (applied, term) = state.applied();
+    assert!(
+        floor.is_none_or(|(index, at)| index == applied && at == term),
+        "the checkpoint named {floor:?} holds the state at {applied} of term {term}"
+    );
+
+    // What the checkpoint holds was committed, whatever the last hard state in the log says.
+    let mut hard_state = opened.hard_state;
+    hard_state.commit = hard_state.commit.max(applied.get());
+    let last = opened.entries.last().map_or(applied, |entry| entry.index());
+    assert!(
+        hard_state.commit <= last.get(),
+        "the log ends at {last}, but {} was committed: entries were lost",
+        hard_state.commit
+    );
+    let log = MemoryLog::with_state(
+        hard_state,
+        state.conf_state().clone(),
+        (applied, term),
+        opened.entries,
+    );
+    let raft = Raft::new(raft_config(options, member, applied), log)
+        .map_err(|error| BootError::Config(error.to_string()))?;
+
+    let progress = Progress::default();
+    progress.set_durable(last);
+    progress.set_committed(Index(hard_state.commit));
+    let parts = Parts {
+        state,
+        raft,
+        wal: opened.writer,
+        checkpoint: checkpoint.map(|found| (found.path, found.bytes)),
+    };
+    let mut booted = assemble(parts, identity, layout, options, progress);
+    booted.prepare = opened.repair;
+    booted.report = opened.report;
+    Ok(booted)
+}
+
+/// What a member is assembled from.
+struct Parts {
+    state: State,
+    raft: Raft<MemoryLog>,
+    wal: tenet_wal::WalWriter,
+    checkpoint: Option<(FilePath, u64)>,
+}
+
+fn assemble<W: Waiter>(
+    parts: Parts,
+    identity: Identity,
+    layout: &Layout,
+    options: &Options,
+    progress: Progress,
+) -> Booted<W> {
+    let progress = Arc::new(progress);
+    let ids = Arc::new(RequestIds::new(identity.member, options.unix_ms));
+    let (applied, _) = parts.state.applied();
+    let views = parts.state.views();
+    let timeouts = Timeouts {
+        request_ticks: request_ticks(options),
+    };
+    let attributes = Attributes {
+        name: options.name.clone(),
+        client_urls: options.client_urls.clone(),
+    };
+    let duties = Duties::new(
+        identity.member,
+        attributes,
+        &options.cluster_version,
+        Arc::clone(&ids),
+    );
+    let policy = CheckpointPolicy {
+        entries: options.snapshot_count,
+    };
+    let (previous, checkpoint_bytes) = match parts.checkpoint {
+        Some((path, bytes)) => (Some(path), bytes),
+        None => (None, 0),
+    };
+    Booted {
+        prepare: Vec::new(),
+        identity,
+        consensus: Consensus::new(
+            parts.raft,
+            Arc::clone(&progress),
+            timeouts,
+            applied,
+            options.snapshot_catchup_entries,
+            ids.next(),
+            options.initial_tick_advance,
+        ),
+        log_writer: LogWriter::new(parts.wal, Arc::clone(&progress), options.keep_segments),
+        applier: Applier::new(
+            parts.state,
+            Arc::clone(&progress),
+            duties,
+            policy,
+            checkpoint_bytes,
+        ),
+        checkpointer: Checkpointer::new(layout.store.clone(), previous),
+        frontend: Frontend::new(identity, options.limits, progress, views, ids),
+        report: Vec::new(),
+    }
+}
+
+/// What etcd writes into the configuration change that a founding member enters with.
+fn founding_context(id: MemberId, founder: &Founder) -> Bytes {
+    let member = Member {
+        id,
+        peer_urls: founder.peer_urls.clone(),
+        name: founder.name.clone(),
+        ..Member::default()
+    };
+    member.to_json().into()
+}
+
+/// Five seconds and two election timeouts, as in etcd.
+fn request_ticks(options: &Options) -> u64 {
+    let election_ms = u64::from(options.election_ticks) * options.tick_ms;
+    (limits::REQUEST_TIMEOUT_BASE_MS + 2 * election_ms).div_ceil(options.tick_ms.max(1))
+}
+
+fn raft_config(options: &Options, member: MemberId, applied: Index) -> Config {
+    Config {
+        election_ticks: options.election_ticks,
+        pre_vote: options.pre_vote,
+        max_committed_bytes_per_output: limits::APPLY_BYTES_MAX,
+        applied,
+        seed: options.seed,
+        ..Config::new(member)
+    }
+}
+
+fn state_config(options: &Options, member: MemberId) -> tenet_state::Config {
+    // etcd: three halves of the election timeout, whole ticks, rounded up to seconds.
+    let ticks = u64::from(options.election_ticks) * 3 / 2;
+    tenet_state::Config {
+        member,
+        min_lease_ttl_s: (ticks * options.tick_ms).div_ceil(1_000) as i64,
+        quota_bytes: options.limits.quota_bytes,
+        learners_max: options.learners_max,
+    }
+}
+
+/// The store directory comes first: a log without it would be taken for etcd's.
+fn prepare_directories(layout: &Layout) -> Vec<DiskOp> {
+    let note = layout.note.clone();
+    vec![
+        DiskOp::CreateDir {
+            path: layout.member.clone(),
+        },
+        DiskOp::CreateDir {
+            path: layout.store.clone(),
+        },
+        DiskOp::CreateDir {
+            path: layout.snap.clone(),
+        },
+        DiskOp::Create {
+            path: note.clone(),
+            reserve_bytes: 0,
+        },
+        DiskOp::Write {
+            path: note.clone(),
+            offset: 0,
+            data: Bytes::from_static(NOTE.as_bytes()),
+        },
+        DiskOp::SyncData { path: note.clone() },
+        DiskOp::Close { path: note },
+        DiskOp::SyncDir {
+            path: layout.snap.clone(),
+        },
+        DiskOp::SyncDir {
+            path: layout.store.clone(),
+        },
+        DiskOp::SyncDir {
+            path: layout.member.clone(),
+        },
+        DiskOp::SyncDir {
+            path: layout.member.parent(),
+        },
+    ]
+}
+
+fn refuse_foreign_database(view: &dyn DiskView, layout: &Layout) -> Result<(), BootError> {
+    if view.len(&layout.note)?.is_none() {
+        return Ok(());
+    }
+    let found = view.read_at(&layout.note, 0, NOTE.len())?;
+    // A torn note is ours too: the start that wrote it did not get further.
+    let ours = NOTE.as_bytes().starts_with(&found) || found.iter().all(|byte| *byte == 0);
+    if ours {
+        Ok(())
+    } else {
+        Err(BootError::ForeignDatabase {
+            path: layout.note.clone(),
+        })
+    }
+}
+
+/// A checkpoint file.
+struct Found {
+    path: FilePath,
+    index: Index,
+    term: Term,
+    bytes: u64,
+}
+
+/// The newest by index. A damaged one is an error when it is read, not a reason to fall back: the
+/// log may no longer reach the one before.
+fn newest_checkpoint(view: &dyn DiskView, dir: &FilePath) -> Result<Option<Found>, BootError> {
+    let names = view.list(dir)?.unwrap_or_default();
+    let positions = names
+        .iter()
+        .filter_map(|name| Some((checkpoint::parse_name(name)?, name)));
+    let Some(((index, term), name)) = positions.max_by_key(|((index, _), _)| *index) else {
+        return Ok(None);
+    };
+    let path = dir.join(name);
+    let bytes = view.len(&path)?.unwrap_or(0);
+    Ok(Some(Found {
+        path,
+        index,
+        term,
+        bytes,
+    }))
+}
+
+fn restore(
+    view: &dyn DiskView,
+    found: &Found,
+    config: tenet_state::Config,
+) -> Result<State, BootError> {
+    let path = &found.path;
+    let mut offset = 0;
+    let mut failed = None;
+    let pieces = std::iter::from_fn(|| match view.read_at(path, offset, READ_BYTES) {
+        Ok(piece) if piece.is_empty() => None,
+        Ok(piece) => {
+            offset += piece.len() as u64;
+            Some(piece)
+        }
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let restored = State::restore(config, pieces);
+    if let Some(error) = failed {
+        return Err(BootError::Disk(error));
+    }
+    restored.map_err(|error| BootError::Checkpoint {
+        path: path.clone(),
+        error,
+    })
+}

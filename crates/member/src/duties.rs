@@ -1,0 +1,118 @@
+//! What a member proposes on its own account: its published attributes, the cluster version when
+//! there is none, and the alarm when the quota is reached.
+//!
+//! None of it has a waiter. A proposal that is lost with its leader is made again when the next
+//! term begins.
+
+use crate::consensus::Input;
+use crate::identity::RequestIds;
+use crate::progress::Progress;
+use std::sync::Arc;
+use tenet_base::MemberId;
+use tenet_proto::etcdserverpb::alarm_request::AlarmAction;
+use tenet_proto::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest};
+use tenet_proto::membershippb::{
+    Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
+};
+use tenet_proto::prost::Message as _;
+use tenet_state::Applied;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Duties {
+    member: MemberId,
+    attributes: Attributes,
+    /// The cluster version to set when there is none, as `X.Y.0`.
+    cluster_version: String,
+    ids: Arc<RequestIds>,
+    publication: Option<u64>,
+    alarm_proposed: bool,
+}
+
+impl Duties {
+    /// The duties of `member`, which is to be published under `attributes`.
+    pub fn new(
+        member: MemberId,
+        attributes: Attributes,
+        cluster_version: &str,
+        ids: Arc<RequestIds>,
+    ) -> Self {
+        Duties {
+            member,
+            attributes,
+            cluster_version: cluster_version.to_owned(),
+            ids,
+            publication: None,
+            alarm_proposed: false,
+        }
+    }
+
+    /// A leader has committed the first entry of its term.
+    pub(crate) fn term_began<W>(
+        &mut self,
+        cluster_version_known: bool,
+        progress: &Progress,
+        inputs: &mut Vec<Input<W>>,
+    ) {
+        self.alarm_proposed = false;
+        if !progress.is_published() {
+            let (id, input) = self.propose(InternalRaftRequest {
+                cluster_member_attr_set: Some(Box::new(ClusterMemberAttrSetRequest {
+                    member_id: self.member.get(),
+                    member_attributes: Some(self.attributes.clone()),
+                })),
+                ..InternalRaftRequest::default()
+            });
+            self.publication = Some(id);
+            inputs.push(input);
+        }
+        if progress.leader() == Some(self.member) && !cluster_version_known {
+            let ver = self.cluster_version.clone();
+            let request = InternalRaftRequest {
+                cluster_version_set: Some(Box::new(ClusterVersionSetRequest { ver })),
+                ..InternalRaftRequest::default()
+            };
+            inputs.push(self.propose(request).1);
+        }
+    }
+
+    /// A request was applied.
+    pub(crate) fn applied<W>(
+        &mut self,
+        request: &InternalRaftRequest,
+        applied: &Applied,
+        progress: &Progress,
+        inputs: &mut Vec<Input<W>>,
+    ) {
+        let own = self.publication.is_some()
+            && request.header.as_ref().map(|header| header.id) == self.publication;
+        if own && request.cluster_member_attr_set.is_some() {
+            progress.set_published();
+        }
+        if applied.wants_alarm && !self.alarm_proposed {
+            self.alarm_proposed = true;
+            inputs.push(self.propose(self.no_space_alarm()).1);
+        }
+        if request.alarm.is_some() {
+            self.alarm_proposed = false;
+        }
+    }
+
+    fn no_space_alarm(&self) -> InternalRaftRequest {
+        InternalRaftRequest {
+            alarm: Some(Box::new(AlarmRequest {
+                action: AlarmAction::Activate.into(),
+                member_id: self.member.get(),
+                alarm: AlarmType::Nospace.into(),
+            })),
+            ..InternalRaftRequest::default()
+        }
+    }
+
+    fn propose<W>(&self, mut request: InternalRaftRequest) -> (u64, Input<W>) {
+        let header = self.ids.header();
+        let id = header.id;
+        request.header = Some(header);
+        (id, Input::ProposeOwn(request.encode_to_vec().into()))
+    }
+}

@@ -1,0 +1,25 @@
+//! How an answer finds whoever asked.
+//!
+//! The actors know nothing of tasks or wake-ups: a request comes with something that can be
+//! completed once, and is. The runtime completes a task, the simulator writes a history.
+
+use tenet_proto::ApiError;
+use tenet_state::{HashJob, Response};
+
+/// What a request waits for.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A write was committed, applied here, and gave this.
+    Applied(Response),
+    /// A linearizable read may run on the newest published view.
+    ReadReady,
+    /// What was asked for, ready to be worked out on a thread that may be busy for long.
+    Hash(HashJob),
+}
+
+/// Whoever waits for an [`Outcome`]. Completed at most once; dropped without completion only when
+/// the member stops.
+pub trait Waiter: Send {
+    /// Delivers the answer. Must not block.
+    fn complete(self, result: Result<Outcome, ApiError>);
+}

@@ -1,0 +1,606 @@
+//! The node API: what the transports call.
+//!
+//! A write is checked and encoded on the calling task, left for the consensus thread, and awaited.
+//! A read runs on the calling task, on one published view, after the consensus actor has said
+//! that the view is new enough; a sole voter knows that without asking.
+
+use crate::clock::SystemClock;
+use crate::data_dir::{self, DirectoryLock, StartError};
+use crate::disk::{RealDisk, Roots};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::threads::{self, Mail, Post};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tenet_base::{Clock as _, MemberId, limits};
+use tenet_member::{ApplyInput, Booted, Frontend, Input, Limits, Outcome, Proposal, Waiter, Write};
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
+    DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse, HashResponse,
+    MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    ResponseHeader, StatusResponse, TxnRequest, TxnResponse, alarm_request,
+};
+use tenet_state::{
+    Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
+};
+use tokio::sync::{oneshot, watch};
+
+/// The etcd release whose surface this is.
+pub const ETCD_VERSION: &str = "3.7.1";
+/// The cluster and storage version of that release.
+pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
+/// An apply stretch longer than this counts as slow (`--warning-apply-duration`).
+const SLOW_APPLY: Duration = Duration::from_millis(100);
+
+/// A task that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct TaskWaiter(oneshot::Sender<Result<Outcome, ApiError>>);
+
+impl Waiter for TaskWaiter {
+    fn complete(self, result: Result<Outcome, ApiError>) {
+        // A client that went away is no error.
+        let _ = self.0.send(result);
+    }
+}
+
+/// A handle on a running member; cheap to clone.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    frontend: Frontend,
+    post: Arc<Post>,
+    metrics: Arc<Metrics>,
+    maintaining: watch::Receiver<bool>,
+    quota_bytes_shown: i64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: DirectoryLock,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("identity", &self.0.frontend.identity())
+            .finish()
+    }
+}
+
+/// The versions that a member reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The etcd release whose surface this is.
+    pub server: &'static str,
+    /// The cluster version, once decided.
+    pub cluster: Option<String>,
+    /// The storage version, once known.
+    pub storage: Option<String>,
+}
+
+/// Brings a member up and starts its threads.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left half-made.
+pub fn start(options: &Options) -> Result<Node, StartError> {
+    let roots = Roots {
+        data_dir: options.data_dir.clone(),
+        wal_dir: options.wal_dir.clone(),
+    };
+    data_dir::prepare(&roots)?;
+    let mut lock = DirectoryLock::take(&roots)?;
+    let metrics = Arc::new(Metrics::default());
+    let new_disk = || {
+        RealDisk::new(
+            roots.clone(),
+            Arc::clone(&metrics.disk),
+            !options.unsafe_no_fsync,
+        )
+    };
+
+    let mut disk = new_disk();
+    let booted = tenet_member::boot::<TaskWaiter>(&disk, &member_options(options))?;
+    for sentence in &booted.report {
+        tracing::warn!("{sentence}");
+    }
+    let Booted {
+        prepare,
+        consensus,
+        log_writer,
+        applier,
+        checkpointer,
+        frontend,
+        ..
+    } = booted;
+    disk.run(prepare)?;
+    lock.take_database(&roots)?;
+
+    let post = Arc::new(Post::new());
+    let (maintaining_tx, maintaining) = watch::channel(false);
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let handle = thread::Builder::new().name(name.to_owned()).spawn(body);
+        handle
+            .map(|handle| threads.push(handle))
+            .map_err(StartError::Thread)
+    };
+    let tick = Duration::from_millis(options.heartbeat_ms);
+    let to = Arc::clone(&post);
+    spawn(
+        "consensus",
+        Box::new(move || threads::run_consensus(consensus, &to, tick)),
+    )?;
+    let to = Arc::clone(&post);
+    spawn(
+        "log",
+        Box::new(move || threads::run_log_writer(log_writer, disk, &to)),
+    )?;
+    let (to, counts) = (Arc::clone(&post), Arc::clone(&metrics));
+    spawn(
+        "applier",
+        Box::new(move || {
+            threads::run_applier(applier, &to, &maintaining_tx, &counts, SLOW_APPLY);
+        }),
+    )?;
+    let (to, store_disk) = (Arc::clone(&post), new_disk());
+    let catchup = options.snapshot_catchup_entries;
+    spawn(
+        "checkpoint",
+        Box::new(move || threads::run_checkpointer(checkpointer, store_disk, &to, catchup)),
+    )?;
+    Ok(Node(Arc::new(Inner {
+        frontend,
+        post,
+        metrics,
+        maintaining,
+        quota_bytes_shown: match options.quota_bytes {
+            0 => limits::QUOTA_BYTES_DEFAULT,
+            given => given,
+        },
+        threads: Mutex::new(threads),
+        _lock: lock,
+    })))
+}
+
+fn member_options(options: &Options) -> tenet_member::Options {
+    let clock = SystemClock::new();
+    let unix_ms = clock.unix_ms();
+    tenet_member::Options {
+        name: options.name.clone(),
+        client_urls: options.advertise_client_urls.clone(),
+        initial_cluster: options.initial_cluster.clone(),
+        initial_cluster_token: options.initial_cluster_token.clone(),
+        election_ticks: (options.election_ms / options.heartbeat_ms) as u32,
+        tick_ms: options.heartbeat_ms,
+        initial_tick_advance: options.initial_election_tick_advance,
+        pre_vote: options.pre_vote,
+        snapshot_count: options.snapshot_count,
+        snapshot_catchup_entries: options.snapshot_catchup_entries,
+        keep_segments: options.keep_segments,
+        limits: Limits {
+            request_bytes_max: options.request_bytes_max,
+            txn_ops_max: options.txn_ops_max,
+            quota_bytes: options.quota_bytes,
+        },
+        learners_max: options.learners_max,
+        cluster_version: ETCD_CLUSTER_VERSION.to_owned(),
+        unix_ms,
+        // Members that start in the same millisecond differ by their ids, which enter too.
+        seed: unix_ms,
+    }
+}
+
+impl Node {
+    /// Reads keys.
+    ///
+    /// # Errors
+    /// As etcd's Range.
+    pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ApiError> {
+        check_range(&request)?;
+        if !request.serializable {
+            self.read_barrier().await?;
+        }
+        self.0.metrics.ranges.add(1);
+        self.0.frontend.range(&request)
+    }
+
+    /// Reads keys in chunks, all of one revision.
+    ///
+    /// # Errors
+    /// As etcd's RangeStream, for what is known before the first chunk.
+    pub async fn range_stream(&self, request: RangeRequest) -> Result<RangeStream, ApiError> {
+        check_range_stream(&request)?;
+        if !request.serializable {
+            self.read_barrier().await?;
+        }
+        self.0.metrics.ranges.add(1);
+        let chunk_bytes = self.0.frontend.limits().request_bytes_max;
+        let chunks = tenet_mvcc::RangeStream::new(request, chunk_bytes);
+        Ok(RangeStream {
+            node: self.clone(),
+            chunks,
+        })
+    }
+
+    /// Puts a key.
+    ///
+    /// # Errors
+    /// As etcd's Put.
+    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, ApiError> {
+        match self.write(Write::Put(request)).await? {
+            Response::Put(response) => {
+                self.0.metrics.puts.add(1);
+                Ok(response)
+            }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Deletes keys.
+    ///
+    /// # Errors
+    /// As etcd's DeleteRange.
+    pub async fn delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, ApiError> {
+        match self.write(Write::DeleteRange(request)).await? {
+            Response::DeleteRange(response) => {
+                self.0.metrics.deletes.add(1);
+                Ok(response)
+            }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Runs a transaction; one that only reads is not proposed.
+    ///
+    /// # Errors
+    /// As etcd's Txn.
+    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ApiError> {
+        if is_read_only(&request) {
+            check_txn(&request, self.0.frontend.limits().txn_ops_max)?;
+            if !is_serializable(&request) {
+                self.read_barrier().await?;
+            }
+            return self.0.frontend.read_txn(&request);
+        }
+        match self.write(Write::Txn(request)).await? {
+            Response::Txn(response) => {
+                self.0.metrics.txns.add(1);
+                Ok(response)
+            }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Compacts; a physical compaction is awaited until the space is given back here.
+    ///
+    /// # Errors
+    /// As etcd's Compact.
+    pub async fn compact(
+        &self,
+        request: CompactionRequest,
+    ) -> Result<CompactionResponse, ApiError> {
+        let physical = request.physical;
+        match self.write(Write::Compact(request)).await? {
+            Response::Compaction(response) => {
+                if physical {
+                    self.maintained().await?;
+                }
+                Ok(response)
+            }
+            other => unexpected(&other),
+        }
+    }
+
+    /// Lists, raises or disarms alarms.
+    ///
+    /// # Errors
+    /// As etcd's Alarm.
+    pub async fn alarm(&self, request: AlarmRequest) -> Result<AlarmResponse, ApiError> {
+        match self.write(Write::Alarm(request)).await? {
+            Response::Alarm(response) => Ok(response),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Waits until background work is done: space of compacted revisions is given back as it goes.
+    ///
+    /// # Errors
+    /// If the member stops meanwhile.
+    pub async fn defragment(&self) -> Result<(), ApiError> {
+        self.maintained().await
+    }
+
+    async fn maintained(&self) -> Result<(), ApiError> {
+        let mut maintaining = self.0.maintaining.clone();
+        maintaining
+            .wait_for(|busy| !busy)
+            .await
+            .map(|_| ())
+            .map_err(|_| ApiError::Stopped)
+    }
+
+    /// The state of this member.
+    pub fn status(&self) -> StatusResponse {
+        let frontend = &self.0.frontend;
+        let progress = frontend.progress();
+        let view = frontend.views().load();
+        let size = view.kv.size();
+        let leader = progress.leader();
+        let mut errors = Vec::new();
+        if leader.is_none() {
+            errors.push(ApiError::NoLeader.text().to_owned());
+        }
+        errors.extend(view.cluster.alarms.iter().map(alarm_text));
+        StatusResponse {
+            header: Some(frontend.header()),
+            version: ETCD_VERSION.to_owned(),
+            db_size: size.db_bytes as i64,
+            leader: leader.map_or(0, MemberId::get),
+            raft_index: progress.committed().get(),
+            raft_term: progress.term().get(),
+            raft_applied_index: progress.applied().get(),
+            errors,
+            db_size_in_use: size.db_in_use_bytes as i64,
+            is_learner: progress.is_learner(),
+            storage_version: ETCD_CLUSTER_VERSION.to_owned(),
+            db_size_quota: self.0.quota_bytes_shown,
+            downgrade_info: Some(view.cluster.downgrade.clone()),
+        }
+    }
+
+    /// The hash of the key-values up to a revision.
+    ///
+    /// # Errors
+    /// A compacted or future revision.
+    pub async fn hash_kv(&self, request: HashKvRequest) -> Result<HashKvResponse, ApiError> {
+        let node = self.clone();
+        let hashed = tokio::task::spawn_blocking(move || node.0.frontend.hash_kv(&request));
+        hashed.await.map_err(|_| ApiError::Stopped)?
+    }
+
+    /// The hash of everything.
+    ///
+    /// # Errors
+    /// If the member stops meanwhile.
+    pub async fn hash(&self) -> Result<HashResponse, ApiError> {
+        let (sender, receiver) = oneshot::channel();
+        self.0
+            .post
+            .applier
+            .push(Mail::Message(ApplyInput::Hash(TaskWaiter(sender))));
+        let Ok(Ok(Outcome::Hash(job))) = receiver.await else {
+            return Err(ApiError::Stopped);
+        };
+        let header = Some(self.0.frontend.header());
+        let hash = tokio::task::spawn_blocking(move || job.run());
+        Ok(HashResponse {
+            header,
+            hash: hash.await.map_err(|_| ApiError::Stopped)?,
+        })
+    }
+
+    /// The members of the cluster.
+    ///
+    /// # Errors
+    /// If a linearizable list is asked for and cannot be had.
+    pub async fn member_list(
+        &self,
+        request: MemberListRequest,
+    ) -> Result<MemberListResponse, ApiError> {
+        if request.linearizable {
+            self.read_barrier().await?;
+        }
+        let frontend = &self.0.frontend;
+        let header = ResponseHeader {
+            revision: 0,
+            ..frontend.header()
+        };
+        Ok(MemberListResponse {
+            header: Some(header),
+            members: frontend
+                .views()
+                .load()
+                .cluster
+                .members
+                .iter()
+                .map(Into::into)
+                .collect(),
+        })
+    }
+
+    /// A header with this member's ids, the term and the newest revision.
+    pub fn header(&self) -> ResponseHeader {
+        self.0.frontend.header()
+    }
+
+    /// Who leads, if anybody is known to.
+    pub fn leader(&self) -> Option<MemberId> {
+        self.0.frontend.progress().leader()
+    }
+
+    /// Whether this member is a learner.
+    pub fn is_learner(&self) -> bool {
+        self.0.frontend.progress().is_learner()
+    }
+
+    /// The alarms that are raised.
+    pub fn alarms(&self) -> Vec<AlarmMember> {
+        self.0.frontend.views().load().cluster.alarms.clone()
+    }
+
+    /// The versions that this member reports.
+    pub fn versions(&self) -> Versions {
+        let cluster = self.0.frontend.views().load().cluster.cluster_version;
+        Versions {
+            server: ETCD_VERSION,
+            cluster: cluster.map(|version| version.to_string()),
+            storage: Some(ETCD_CLUSTER_VERSION.to_owned()),
+        }
+    }
+
+    /// What this member counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The numbers of the running member.
+    pub fn progress(&self) -> &tenet_member::Progress {
+        self.0.frontend.progress()
+    }
+
+    /// The published state, for metrics.
+    pub fn views(&self) -> &tenet_state::StateViews {
+        self.0.frontend.views()
+    }
+
+    /// Resolves when the member has published itself and serves.
+    pub async fn ready(&self) {
+        while !self.0.frontend.progress().is_published() && !self.0.post.is_stopping() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Stops the member: who waits is answered, the threads end.
+    pub async fn stop(&self) {
+        self.0.post.stop();
+        let threads = std::mem::take(&mut *self.0.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A thread that panicked has said so; there is nothing to add.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+
+    /// Waits until the newest published view holds everything that was acknowledged before.
+    async fn read_barrier(&self) -> Result<(), ApiError> {
+        if self.0.frontend.progress().reads_alone() {
+            return Ok(());
+        }
+        match self.ask(Input::Read).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.0.metrics.read_indexes_failed.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn write(&self, write: Write) -> Result<Response, ApiError> {
+        let prepared = match self.0.frontend.prepare(write) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                if error == ApiError::NoSpace {
+                    self.raise_space_alarm();
+                }
+                return Err(error);
+            }
+        };
+        let outcome = self
+            .ask(|waiter| Input::Propose(Proposal { prepared, waiter }))
+            .await;
+        match outcome {
+            Ok(Outcome::Applied(mut response)) => {
+                self.0.frontend.complete(&mut response);
+                Ok(response)
+            }
+            Ok(Outcome::ReadReady | Outcome::Hash(_)) => {
+                unreachable!("a write was answered as something else")
+            }
+            Err(error) => {
+                self.0.metrics.proposals_failed.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        make: impl FnOnce(TaskWaiter) -> Input<TaskWaiter>,
+    ) -> Result<Outcome, ApiError> {
+        if self.0.post.is_stopping() {
+            return Err(ApiError::Stopped);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.0.post.request(make(TaskWaiter(sender)));
+        receiver.await.unwrap_or(Err(ApiError::Stopped))
+    }
+
+    /// The quota is reached: the whole cluster is to know. Nobody waits for it.
+    fn raise_space_alarm(&self) {
+        let frontend = &self.0.frontend;
+        if frontend.has_space_alarm() {
+            return;
+        }
+        let alarm = AlarmRequest {
+            action: alarm_request::AlarmAction::Activate.into(),
+            member_id: frontend.identity().member.get(),
+            alarm: AlarmType::Nospace.into(),
+        };
+        if let Ok(prepared) = frontend.prepare(Write::Alarm(alarm)) {
+            let waiter = TaskWaiter(oneshot::channel().0);
+            self.0
+                .post
+                .request(Input::Propose(Proposal { prepared, waiter }));
+        }
+    }
+}
+
+/// Chunks of a RangeStream, pulled one by one.
+#[derive(Debug)]
+pub struct RangeStream {
+    node: Node,
+    chunks: tenet_mvcc::RangeStream,
+}
+
+impl Iterator for RangeStream {
+    type Item = Result<RangeResponse, ApiError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frontend = &self.node.0.frontend;
+        let chunk = self.chunks.next(&frontend.views().load().kv)?;
+        Some(chunk.map_err(api_error).map(|chunk| {
+            let mut response = RangeResponse {
+                kvs: chunk.kvs,
+                ..RangeResponse::default()
+            };
+            if let Some(end) = chunk.end {
+                let revision = end.revision.get();
+                response.header = Some(ResponseHeader {
+                    revision,
+                    ..frontend.header()
+                });
+                response.more = end.more;
+                response.count = end.count;
+            }
+            response
+        }))
+    }
+}
+
+fn api_error(error: tenet_mvcc::MvccError) -> ApiError {
+    match error {
+        tenet_mvcc::MvccError::Compacted => ApiError::Compacted,
+        tenet_mvcc::MvccError::FutureRevision => ApiError::FutureRevision,
+    }
+}
+
+fn unexpected<T>(response: &Response) -> Result<T, ApiError> {
+    unreachable!(
+        "the state machine answered one request with the response of another: {response:?}"
+    )
+}
+
+/// The text form of protobuf, as etcd shows alarms in Status.
+fn alarm_text(alarm: &AlarmMember) -> String {
+    format!(
+        "memberID:{} alarm:{}",
+        alarm.member_id,
+        alarm.alarm().as_str_name()
+    )
+}

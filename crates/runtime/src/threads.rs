@@ -1,0 +1,307 @@
+//! The threads that drive the actors.
+//!
+//! One thread each for consensus, log writer, applier and checkpointer. A thread takes everything
+//! that waits in its mailbox, lets its actor handle it, and passes on what comes out. Requests
+//! gather while the log is being synced: a write that arrives then does not wake the consensus
+//! thread, since the completion of the sync will.
+
+use crate::disk::RealDisk;
+use crate::fatal;
+use crate::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::node::TaskWaiter;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tenet_member::{
+    Applier, ApplyInput, ApplyOutputs, CheckpointJob, Checkpointer, Consensus, Durable, Input,
+    LogInput, LogOutputs, LogWriter, Notice, Outputs, Waiter,
+};
+
+/// An actor's messages, or the end.
+pub(crate) enum Mail<T> {
+    Message(T),
+    Stop,
+}
+
+/// The mailboxes of a member.
+pub(crate) struct Post {
+    pub(crate) consensus: Mailbox<Input<TaskWaiter>>,
+    pub(crate) log: Mailbox<Mail<LogInput>>,
+    pub(crate) applier: Mailbox<Mail<ApplyInput<TaskWaiter>>>,
+    pub(crate) checkpoints: Mailbox<Mail<CheckpointJob>>,
+    /// The log writer has work whose completion will wake the consensus thread.
+    syncing: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Post {
+    pub(crate) fn new() -> Self {
+        Post {
+            consensus: Mailbox::new(),
+            log: Mailbox::new(),
+            applier: Mailbox::new(),
+            checkpoints: Mailbox::new(),
+            syncing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends a request to the consensus thread, which need not hurry while the log is syncing.
+    pub(crate) fn request(&self, input: Input<TaskWaiter>) {
+        self.consensus
+            .push_quietly(input, || self.syncing.load(Ordering::SeqCst));
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Ends all threads, consensus first.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.consensus.push(Input::Stop);
+    }
+
+    fn stop_others(&self) {
+        self.log.push(Mail::Stop);
+        self.applier.push(Mail::Stop);
+        self.checkpoints.push(Mail::Stop);
+    }
+}
+
+/// Moves messages out of their envelopes; says whether the end has come.
+fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
+    let mut stop = false;
+    for letter in mail.drain(..) {
+        match letter {
+            Mail::Message(message) => into.push(message),
+            Mail::Stop => stop = true,
+        }
+    }
+    stop
+}
+
+pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick: Duration) {
+    let mut inputs = Vec::new();
+    let mut next_tick = Instant::now() + tick;
+    loop {
+        post.consensus.receive(&mut inputs, Some(next_tick));
+        let now = Instant::now();
+        if now >= next_tick {
+            inputs.push(Input::Tick);
+            // A thread that was stopped for a while must not race through an election timeout.
+            next_tick = (next_tick + tick).max(now);
+        }
+        if inputs
+            .iter()
+            .any(|input| matches!(input, Input::Appended(_)))
+        {
+            // Before the inputs are handled and the mailbox is looked at again: see `request`.
+            post.syncing.store(false, Ordering::SeqCst);
+        }
+        let stopping = inputs.iter().any(|input| matches!(input, Input::Stop));
+        let mut out = Outputs::default();
+        actor.handle(&mut inputs, &mut out);
+        pass_on(out, post);
+        if stopping {
+            // Requests that come in from here on are answered by whoever sends them.
+            post.consensus.receive(&mut inputs, Some(Instant::now()));
+            let mut out = Outputs::default();
+            actor.handle(&mut inputs, &mut out);
+            pass_on(out, post);
+            post.stop_others();
+            return;
+        }
+    }
+}
+
+fn pass_on(out: Outputs<TaskWaiter>, post: &Post) {
+    if let Some(why) = &out.fatal {
+        fatal::exit("the configuration of the cluster cannot be followed", why);
+    }
+    if !out.appends.is_empty() {
+        post.syncing.store(true, Ordering::SeqCst);
+        post.log.push_all(
+            out.appends
+                .into_iter()
+                .map(|a| Mail::Message(LogInput::Append(a))),
+        );
+    }
+    let committed = out.committed.into_iter().map(ApplyInput::Committed);
+    let reads = out
+        .reads
+        .into_iter()
+        .map(|(index, reads)| ApplyInput::Reads(index, reads));
+    let configured = out.conf_states.into_iter().map(ApplyInput::Configured);
+    let mut applies = configured
+        .chain(committed)
+        .chain(reads)
+        .map(Mail::Message)
+        .peekable();
+    if applies.peek().is_some() {
+        post.applier.push_all(applies);
+    }
+    for (waiter, result) in out.answers {
+        waiter.complete(result);
+    }
+    for notice in out.notices {
+        log_notice(&notice);
+    }
+}
+
+fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::BecameLeader(term) => tracing::info!(%term, "this member became leader"),
+        Notice::FollowsLeader(leader, term) => {
+            tracing::info!(%leader, %term, "this member follows a leader");
+        }
+        Notice::LostLeader(term) => tracing::warn!(%term, "no leader is known"),
+        Notice::RefusedMessage(why) => tracing::warn!(%why, "a message of a peer was refused"),
+    }
+}
+
+pub(crate) fn run_log_writer(mut actor: LogWriter, mut disk: RealDisk, post: &Post) {
+    let (mut mail, mut inputs) = (Vec::new(), Vec::new());
+    loop {
+        post.log.receive(&mut mail, None);
+        let stop = open(&mut mail, &mut inputs);
+        let mut out = LogOutputs::default();
+        actor.handle(&mut inputs, &mut disk, &mut out);
+        // The disk has already done what was submitted.
+        loop {
+            let completions = disk.take_completions();
+            if completions.is_empty() {
+                break;
+            }
+            inputs.extend(completions.into_iter().map(LogInput::Completed));
+            actor.handle(&mut inputs, &mut disk, &mut out);
+            report_durable(&mut out, post);
+        }
+        report_durable(&mut out, post);
+        if stop {
+            if let Err(error) = disk.run(actor.close()) {
+                fatal::exit("the log could not be closed", &error);
+            }
+            return;
+        }
+    }
+}
+
+fn report_durable(out: &mut LogOutputs, post: &Post) {
+    if let Some(error) = &out.fatal {
+        fatal::exit(
+            "the log could not be written; nothing is acknowledged any more",
+            error,
+        );
+    }
+    if out.done > 0 {
+        post.consensus
+            .push(Input::Appended(std::mem::take(&mut out.done)));
+    }
+}
+
+pub(crate) fn run_applier(
+    mut actor: Applier<TaskWaiter>,
+    post: &Post,
+    maintaining: &tokio::sync::watch::Sender<bool>,
+    metrics: &Metrics,
+    slow: Duration,
+) {
+    let (mut mail, mut inputs) = (Vec::new(), Vec::new());
+    let mut idle_work = false;
+    loop {
+        let deadline = idle_work.then(Instant::now);
+        post.applier.receive(&mut mail, deadline);
+        let stop = open(&mut mail, &mut inputs);
+        if inputs.is_empty() {
+            inputs.push(ApplyInput::Idle);
+        }
+        let begin = Instant::now();
+        let mut out = ApplyOutputs::default();
+        actor.handle(&mut inputs, &mut out);
+        if begin.elapsed() > slow {
+            metrics.slow_applies.add(1);
+        }
+        if let Some(fatal) = &out.fatal {
+            fatal::exit("a committed entry could not be applied", fatal);
+        }
+        idle_work = out.work_left;
+        maintaining.send_if_modified(|now| std::mem::replace(now, idle_work) != idle_work);
+        if !out.inputs.is_empty() {
+            post_inputs(out.inputs, out.urgent, post);
+        }
+        if let Some(job) = out.checkpoint {
+            post.checkpoints.push(Mail::Message(job));
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// What the consensus actor hears from the applier is news, not work, unless it proposes or
+/// changes the configuration: news may wait for the next wake-up.
+fn post_inputs(inputs: Vec<Input<TaskWaiter>>, urgent: bool, post: &Post) {
+    let news = inputs
+        .iter()
+        .all(|input| matches!(input, Input::Applied(_)));
+    if news && !urgent {
+        for input in inputs {
+            post.consensus.push_quietly(input, || true);
+        }
+    } else {
+        post.consensus.push_all(inputs);
+    }
+}
+
+pub(crate) fn run_checkpointer(
+    mut actor: Checkpointer,
+    mut disk: RealDisk,
+    post: &Post,
+    catchup_entries: u64,
+) {
+    let (mut mail, mut jobs) = (Vec::new(), Vec::new());
+    loop {
+        post.checkpoints.receive(&mut mail, None);
+        let stop = open(&mut mail, &mut jobs);
+        for job in jobs.drain(..) {
+            actor.start(job, &mut disk);
+            if let Some(durable) = write_out(&mut actor, &mut disk, post) {
+                announce(durable, post, catchup_entries);
+            }
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// Writes a started checkpoint to its end, or gives up when the member stops.
+fn write_out(actor: &mut Checkpointer, disk: &mut RealDisk, post: &Post) -> Option<Durable> {
+    loop {
+        for completion in disk.take_completions() {
+            match actor.completed(completion, disk) {
+                Ok(Some(durable)) => return Some(durable),
+                Ok(None) => {}
+                Err(error) => fatal::exit("a checkpoint could not be written", &error),
+            }
+        }
+        if post.is_stopping() {
+            return None;
+        }
+    }
+}
+
+fn announce(durable: Durable, post: &Post, catchup_entries: u64) {
+    let Durable { position, bytes } = durable;
+    tracing::info!(index = %position.index, bytes, "saved a checkpoint");
+    let index = position.index;
+    let release_through = index.get().saturating_sub(catchup_entries).into();
+    post.log.push(Mail::Message(LogInput::Truncate {
+        position,
+        release_through,
+    }));
+    post.applier
+        .push(Mail::Message(ApplyInput::CheckpointDurable(bytes)));
+    post.consensus.push(Input::Compact(index));
+}

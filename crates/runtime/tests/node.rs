@@ -1,0 +1,190 @@
+//! A member on a real disk, called through the node API.
+
+use std::path::Path;
+use tenet_member::Founder;
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest,
+};
+use tenet_runtime::{Node, Options, start};
+
+fn options(dir: &Path) -> Options {
+    Options {
+        name: "default".to_owned(),
+        data_dir: dir.join("data"),
+        wal_dir: None,
+        advertise_client_urls: vec!["http://localhost:2379".to_owned()],
+        initial_cluster: vec![Founder {
+            name: "default".to_owned(),
+            peer_urls: vec!["http://localhost:2380".to_owned()],
+        }],
+        initial_cluster_token: "etcd-cluster".to_owned(),
+        snapshot_count: 10_000,
+        snapshot_catchup_entries: 5_000,
+        keep_segments: 5,
+        heartbeat_ms: 100,
+        election_ms: 1_000,
+        initial_election_tick_advance: true,
+        pre_vote: true,
+        quota_bytes: 0,
+        request_bytes_max: 1_572_864,
+        txn_ops_max: 128,
+        learners_max: 1,
+        unsafe_no_fsync: false,
+    }
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+fn get(key: &str) -> RangeRequest {
+    RangeRequest {
+        key: key.to_owned().into(),
+        ..RangeRequest::default()
+    }
+}
+
+async fn value_of(node: &Node, key: &str) -> Option<String> {
+    let response = node.range(get(key)).await.unwrap();
+    response
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    node.ready().await;
+    assert_eq!(node.header().member_id, 0x8e9e_05c5_2164_694d);
+    for n in 0..100 {
+        let response = node.put(put(&format!("k{n}"), "v")).await.unwrap();
+        assert_eq!(response.header.unwrap().revision, n + 2);
+    }
+    node.delete_range(DeleteRangeRequest {
+        key: "k7".into(),
+        ..DeleteRangeRequest::default()
+    })
+    .await
+    .unwrap();
+    let hash = node.hash_kv(HashKvRequest { revision: 0 }).await.unwrap();
+    let term = node.header().raft_term;
+    node.stop().await;
+    assert_eq!(
+        node.put(put("late", "v")).await.unwrap_err(),
+        ApiError::Stopped
+    );
+    drop(node);
+
+    let node = start(&options(dir.path())).unwrap();
+    assert_eq!(value_of(&node, "k42").await.as_deref(), Some("v"));
+    assert_eq!(value_of(&node, "k7").await, None);
+    let again = node.hash_kv(HashKvRequest { revision: 0 }).await.unwrap();
+    assert_eq!((again.hash, again.hash_revision), (hash.hash, 102));
+    assert_eq!(node.header().raft_term, term + 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_let_the_log_go_and_restarts_start_from_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = Options {
+        snapshot_count: 50,
+        snapshot_catchup_entries: 10,
+        keep_segments: 1,
+        ..options(dir.path())
+    };
+    let node = start(&few).unwrap();
+    for n in 0..300 {
+        node.put(put(&format!("k{}", n % 40), &n.to_string()))
+            .await
+            .unwrap();
+    }
+    let compaction = CompactionRequest {
+        revision: 250,
+        physical: true,
+    };
+    node.compact(compaction).await.unwrap();
+    let hash = node.hash_kv(HashKvRequest { revision: 0 }).await.unwrap();
+    let checkpoint = || {
+        let names = std::fs::read_dir(few.data_dir.join("member/store")).unwrap();
+        names
+            .map(|e| e.unwrap().file_name())
+            .find(|n| n.to_str().unwrap().ends_with(".checkpoint"))
+    };
+    while checkpoint().is_none() {
+        tokio::task::yield_now().await;
+    }
+    node.stop().await;
+    drop(node);
+
+    let node = start(&few).unwrap();
+    let again = node.hash_kv(HashKvRequest { revision: 0 }).await.unwrap();
+    assert_eq!(again.hash, hash.hash);
+    assert_eq!(again.compact_revision, 250);
+    assert_eq!(value_of(&node, "k19").await.as_deref(), Some("299"));
+    let old = RangeRequest {
+        revision: 249,
+        ..get("k19")
+    };
+    assert_eq!(node.range(old).await.unwrap_err(), ApiError::Compacted);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_each_get_a_revision_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    let writers: Vec<_> = (0..64)
+        .map(|writer| {
+            let node = node.clone();
+            tokio::spawn(async move {
+                let mut revisions = Vec::new();
+                for n in 0..50 {
+                    let response = node.put(put(&format!("w{writer}"), &n.to_string())).await;
+                    revisions.push(response.unwrap().header.unwrap().revision);
+                    // A write that was answered is seen by whoever reads afterwards.
+                    assert_eq!(
+                        value_of(&node, &format!("w{writer}")).await,
+                        Some(n.to_string())
+                    );
+                }
+                revisions
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for writer in writers {
+        all.extend(writer.await.unwrap());
+    }
+    all.sort_unstable();
+    assert_eq!(all, (2..2 + 64 * 50).collect::<Vec<i64>>());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_member_in_one_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    let refused = start(&options(dir.path())).unwrap_err().to_string();
+    assert!(refused.contains("in use by another process"), "{refused}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_our_store_is_taken_for_etcds_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    node.stop().await;
+    drop(node);
+    std::fs::remove_dir_all(dir.path().join("data/member/store")).unwrap();
+    let refused = start(&options(dir.path())).unwrap_err().to_string();
+    assert!(refused.contains("data directory of etcd"), "{refused}");
+    assert!(!dir.path().join("data/member/store").exists());
+}
