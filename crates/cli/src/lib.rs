@@ -4,11 +4,13 @@
 //!
 //! Invariant: a program's flags are declared once, as data. Nothing here knows what a flag does.
 
+pub mod docs;
 pub mod env;
 pub mod file;
 pub mod flag;
 pub mod go;
 pub mod go_flags;
+pub mod help;
 pub mod log;
 pub mod posix_flags;
 pub mod print;
