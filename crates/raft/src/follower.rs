@@ -6,7 +6,7 @@
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::raftpb::{Message, MessageType, Snapshot};
 
-use crate::confchange;
+use crate::confchange::{self, Changed};
 use crate::error::StepError;
 use crate::log::EntryId;
 use crate::raft::Raft;
@@ -125,16 +125,35 @@ impl<S: LogStore> Raft<S> {
             self.log.commit_to(id.index);
             return Ok(false);
         }
-        let (configuration, progress) = confchange::restore(
-            &state,
-            id.index,
+        self.configuration_of(&snapshot)
+            .map_err(|why| StepError::SnapshotConfState { from, why })?;
+        self.log.restore(snapshot);
+        Ok(true)
+    }
+
+    fn configuration_of(&self, snapshot: &Snapshot) -> Changed {
+        confchange::restore(
+            &conf_state_of(snapshot),
+            Index(snapshot.index()),
             self.config.max_inflight_messages,
             self.config.max_inflight_bytes,
         )
-        .map_err(|why| StepError::SnapshotConfState { from, why })?;
-        self.log.restore(snapshot);
-        self.tracker = Tracker::new(configuration, progress);
-        Ok(true)
+    }
+
+    /// The log and the state machine hold a snapshot. Its configuration takes effect only now, with
+    /// the state machine: until then changes before the snapshot may still be applied, and they
+    /// belong to the configuration of before. Nothing asks for it earlier, because a member with a
+    /// pending snapshot does not campaign.
+    pub(crate) fn restored(&mut self, snapshot: &Snapshot) {
+        let index = Index(snapshot.index());
+        if index > self.log.applied() {
+            let (configuration, progress) = self
+                .configuration_of(snapshot)
+                .expect("it was checked when it came");
+            self.tracker = Tracker::new(configuration, progress);
+        }
+        self.log.stable_snapshot(index);
+        self.applied_to(index);
     }
 
     /// Forgets who leads, without leaving the term: other candidates are then heard. Ignored with

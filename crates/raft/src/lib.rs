@@ -35,7 +35,9 @@
 //! 9. **One disk, one id.** A member that has lost its disk, or part of it, does not come back under
 //!    its id: it could vote twice in a term, or help to forget what it acknowledged.
 //! 10. **Compaction.** The store drops entries only up to what is applied, and can then give a
-//!     snapshot that covers them. It always knows the term of the position before its first entry.
+//!     snapshot that covers them. It is best taken when it is asked for: a member refuses one whose
+//!     configuration does not name it, so a newcomer needs one from after it was added. The store
+//!     always knows the term of the position before its first entry.
 //! 11. **A disk that hangs** is reported with [`disk_stalled`](Raft::disk_stalled), after leadership
 //!     has been offered to [`best_transferee`](Raft::best_transferee) in vain, and
 //!     [`disk_recovered`](Raft::disk_recovered).

@@ -236,9 +236,7 @@ impl<S: LogStore> Raft<S> {
         }
         // A snapshot is of committed entries: it holds in every term.
         if let Some(snapshot) = &stable.snapshot {
-            let index = Index(snapshot.index());
-            self.log.stable_snapshot(index);
-            self.applied_to(index);
+            self.restored(snapshot);
         }
     }
 

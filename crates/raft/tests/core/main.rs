@@ -1,5 +1,6 @@
 //! The consensus core against what is known of etcd's: transcripts, twins, random clusters.
 
+mod cluster;
 mod confchange;
 mod datafile;
 mod interaction;
