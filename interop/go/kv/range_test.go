@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	none    = pb.RangeRequest_NONE
 	ascend  = pb.RangeRequest_ASCEND
 	descend = pb.RangeRequest_DESCEND
 
@@ -267,16 +266,6 @@ func TestRangeStreamParts(t *testing.T) {
 	wantSizes("limit", sizes(&pb.RangeRequest{Limit: 15}), 10, 5)
 	wantSizes("count only", sizes(&pb.RangeRequest{CountOnly: true}), 0)
 	wantSizes("the future of an empty place", sizes(&pb.RangeRequest{Revision: b.base}), 0)
-}
-
-func TestRangeStreamWithoutOrderIgnoresTheTarget(t *testing.T) {
-	b := newBench(t)
-	b.put("a=2", "b=1")
-	_, whole, err := streamed(b, &pb.RangeRequest{Key: b.key(""), RangeEnd: b.end("*"), SortOrder: none, SortTarget: byValue})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.want("stream", b.showRange(whole), "[a=2@+1+1v1 b=1@+2+2v1] count 2")
 }
 
 func TestRangeStreamErrors(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -124,7 +123,7 @@ func (s *Server) Launch() error {
 func (s *Server) WaitUntilReady() error {
 	deadline := time.Now().Add(startTimeout)
 	for time.Now().Before(deadline) {
-		if s.healthy() {
+		if s.ready() {
 			return nil
 		}
 		select {
@@ -136,15 +135,16 @@ func (s *Server) WaitUntilReady() error {
 	return fmt.Errorf("the server did not serve within %v: %s", startTimeout, s.LogTail())
 }
 
-func (s *Server) healthy() bool {
+func (s *Server) ready() bool {
 	client := http.Client{Timeout: time.Second}
-	answer, err := client.Get("http://" + s.client + "/health")
+	// Unlike /health, /readyz does not mind an alarm.
+	answer, err := client.Get("http://" + s.client + "/readyz")
 	if err != nil {
 		return false
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return err == nil && strings.Contains(string(body), `"health":"true"`)
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err == nil && answer.StatusCode == http.StatusOK
 }
 
 // ProcessID is the id of the process, or of what wraps it.
@@ -208,7 +208,7 @@ func (s *Server) LogTail() string {
 	if err != nil {
 		return err.Error()
 	}
-	const tail = 4000
+	const tail = 1500
 	if len(log) > tail {
 		log = log[len(log)-tail:]
 	}
