@@ -1,0 +1,184 @@
+// Package diff sends the same random requests to two servers and compares every answer and the
+// hash of the whole history.
+//
+// A request is made from a seed of its own and the newest revision, so a history is a list of
+// seeds: it can be repeated, cut and shortened until only what matters is left.
+package diff
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// moment is what the making of a request may look at: where the history stands.
+type moment struct {
+	revision  int64
+	compacted int64
+}
+
+// keys of the game: few, so that requests meet, with a prefix among them.
+var keys = []string{"a", "b", "b/1", "b/2", "b/3", "c", "d", "d/x", "e", "f"}
+
+// maker makes one request.
+type maker struct {
+	*rand.Rand
+	moment
+}
+
+// request makes the request of a seed.
+func request(seed uint64, at moment) proto.Message {
+	m := maker{Rand: rand.New(rand.NewPCG(seed, 1)), moment: at}
+	switch kind := m.IntN(100); {
+	case kind < 35:
+		return m.put()
+	case kind < 55:
+		return m.rangeOf()
+	case kind < 60:
+		return &stream{m.rangeOf()}
+	case kind < 70:
+		return m.deleteRange()
+	case kind < 90:
+		return m.txn(3)
+	case kind < 94:
+		return &pb.CompactionRequest{Revision: m.pastRevision(), Physical: true}
+	}
+	return m.hashKV()
+}
+
+// stream is a range that is asked for as a stream.
+type stream struct{ *pb.RangeRequest }
+
+func (m maker) key() []byte { return []byte(keys[m.IntN(len(keys))]) }
+
+func (m maker) value() []byte { return fmt.Appendf(nil, "v%d", m.IntN(5)) }
+
+// chance is true once in n times.
+func (m maker) chance(n int) bool { return m.IntN(n) == 0 }
+
+// end is the end of a range that begins at a key: mostly none, or one of the special forms.
+func (m maker) end(key []byte) []byte {
+	switch m.IntN(6) {
+	case 0:
+		return []byte{0}
+	case 1:
+		prefixEnd := slices.Clone(key)
+		prefixEnd[len(prefixEnd)-1]++
+		return prefixEnd
+	case 2:
+		return m.key()
+	}
+	return nil
+}
+
+// pastRevision is mostly one that can be read, sometimes one that cannot.
+func (m maker) pastRevision() int64 {
+	return m.compacted - 1 + m.Int64N(max(m.revision-m.compacted, 0)+4)
+}
+
+func (m maker) put() *pb.PutRequest {
+	ask := &pb.PutRequest{Key: m.key(), Value: m.value(), PrevKv: m.chance(2)}
+	switch m.IntN(20) {
+	case 0:
+		ask.IgnoreValue, ask.Value = true, nil
+	case 1:
+		ask.IgnoreLease = true
+	case 2:
+		ask.Lease = 77
+	case 3:
+		ask.Key = nil
+	case 4:
+		ask.IgnoreValue = true
+	}
+	return ask
+}
+
+func (m maker) rangeOf() *pb.RangeRequest {
+	ask := &pb.RangeRequest{Key: m.key()}
+	ask.RangeEnd = m.end(ask.Key)
+	if m.chance(3) {
+		ask.Revision = m.pastRevision()
+	}
+	if m.chance(3) {
+		ask.Limit = m.Int64N(5) - 1
+	}
+	if m.chance(3) {
+		ask.SortOrder = pb.RangeRequest_SortOrder(m.IntN(3))
+		ask.SortTarget = pb.RangeRequest_SortTarget(m.IntN(5))
+	}
+	if m.chance(4) {
+		filters := []*int64{&ask.MinModRevision, &ask.MaxModRevision, &ask.MinCreateRevision, &ask.MaxCreateRevision}
+		*filters[m.IntN(len(filters))] = m.pastRevision()
+	}
+	switch m.IntN(6) {
+	case 0:
+		ask.CountOnly = true
+	case 1:
+		// Without values, the groups that a sort by value leaves open could not be told.
+		ask.KeysOnly = ask.SortTarget != pb.RangeRequest_VALUE
+	}
+	return ask
+}
+
+func (m maker) deleteRange() *pb.DeleteRangeRequest {
+	ask := &pb.DeleteRangeRequest{Key: m.key(), PrevKv: m.chance(2)}
+	ask.RangeEnd = m.end(ask.Key)
+	return ask
+}
+
+func (m maker) txn(depth int) *pb.TxnRequest {
+	ask := &pb.TxnRequest{}
+	for range m.IntN(3) {
+		ask.Compare = append(ask.Compare, m.compare())
+	}
+	ask.Success, ask.Failure = m.ops(depth), m.ops(depth)
+	return ask
+}
+
+func (m maker) ops(depth int) (ops []*pb.RequestOp) {
+	for range m.IntN(4) {
+		op := &pb.RequestOp{}
+		switch kind := m.IntN(10); {
+		case kind < 5:
+			op.Request = &pb.RequestOp_RequestPut{RequestPut: m.put()}
+		case kind < 7:
+			op.Request = &pb.RequestOp_RequestRange{RequestRange: m.rangeOf()}
+		case kind < 9 || depth == 0:
+			op.Request = &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: m.deleteRange()}
+		default:
+			op.Request = &pb.RequestOp_RequestTxn{RequestTxn: m.txn(depth - 1)}
+		}
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+func (m maker) compare() *pb.Compare {
+	ask := &pb.Compare{Key: m.key(), Result: pb.Compare_CompareResult(m.IntN(4))}
+	switch m.IntN(5) {
+	case 0:
+		ask.Target, ask.TargetUnion = pb.Compare_VERSION, &pb.Compare_Version{Version: m.Int64N(4)}
+	case 1:
+		ask.Target, ask.TargetUnion = pb.Compare_CREATE, &pb.Compare_CreateRevision{CreateRevision: m.pastRevision()}
+	case 2:
+		ask.Target, ask.TargetUnion = pb.Compare_MOD, &pb.Compare_ModRevision{ModRevision: m.pastRevision()}
+	case 3:
+		ask.Target, ask.TargetUnion = pb.Compare_VALUE, &pb.Compare_Value{Value: m.value()}
+	case 4:
+		ask.Target, ask.TargetUnion = pb.Compare_LEASE, &pb.Compare_Lease{Lease: m.Int64N(2)}
+	}
+	if m.chance(4) {
+		ask.RangeEnd = m.end(ask.Key)
+	}
+	return ask
+}
+
+func (m maker) hashKV() *pb.HashKVRequest {
+	if m.chance(2) {
+		return &pb.HashKVRequest{}
+	}
+	return &pb.HashKVRequest{Revision: m.pastRevision()}
+}
