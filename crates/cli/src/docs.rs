@@ -8,8 +8,12 @@ use crate::flag::{Effect, Flag, Group};
 #[must_use]
 pub fn effect_lists(groups: &[Group], env_prefix: &str) -> String {
     let flags = |class: fn(&Effect) -> bool| {
-        let flags = groups.iter().flat_map(|group| group.flags.iter().map(move |flag| (group.title, *flag)));
-        flags.filter(move |(_, flag)| class(&flag.effect)).collect::<Vec<_>>()
+        let flags = groups
+            .iter()
+            .flat_map(|group| group.flags.iter().map(move |flag| (group.title, *flag)));
+        flags
+            .filter(move |(_, flag)| class(&flag.effect))
+            .collect::<Vec<_>>()
     };
     let effective = flags(|effect| matches!(effect, Effect::Effective(_)));
     let without = flags(|effect| matches!(effect, Effect::NoEffect(_)));
@@ -37,15 +41,25 @@ pub fn effect_lists(groups: &[Group], env_prefix: &str) -> String {
 }
 
 fn push_table(text: &mut String, last: &str, flags: &[(&str, &Flag)]) {
-    let _ = writeln!(text, "| Flag | Group | Default | Configuration key | {last} |\n|---|---|---|---|---|");
+    let _ = writeln!(
+        text,
+        "| Flag | Group | Default | Configuration key | {last} |\n|---|---|---|---|---|"
+    );
     for (group, flag) in flags {
-        let (Effect::Effective(note) | Effect::NoEffect(note) | Effect::Refused(note)) = flag.effect;
+        let (Effect::Effective(note) | Effect::NoEffect(note) | Effect::Refused(note)) =
+            flag.effect;
         let default = match flag.shown_default.unwrap_or(flag.default) {
             "" => "–".to_owned(),
             default => format!("`{default}`"),
         };
-        let key = flag.file.map_or_else(|| "–".to_owned(), |key| format!("`{}`", key.path));
-        let _ = writeln!(text, "| `--{}` | {group} | {default} | {key} | {note} |", flag.name);
+        let key = flag
+            .file
+            .map_or_else(|| "–".to_owned(), |key| format!("`{}`", key.path));
+        let _ = writeln!(
+            text,
+            "| `--{}` | {group} | {default} | {key} | {note} |",
+            flag.name
+        );
     }
 }
 
@@ -55,11 +69,19 @@ mod tests {
     use crate::flag::Kind;
 
     static NAME: Flag = Flag::new("name", Kind::Text, "x", "").in_file();
-    static TLS: Flag = Flag::new("tls", Kind::Bool, "false", "").file_key("a.tls").refused("not yet");
+    static TLS: Flag = Flag::new("tls", Kind::Bool, "false", "")
+        .file_key("a.tls")
+        .refused("not yet");
     static WAIT: Flag = Flag::new("wait", Kind::Text, "", "").no_effect("no need");
     static GROUPS: &[Group] = &[
-        Group { title: "First", flags: &[&NAME, &TLS] },
-        Group { title: "Second", flags: &[&WAIT] },
+        Group {
+            title: "First",
+            flags: &[&NAME, &TLS],
+        },
+        Group {
+            title: "Second",
+            flags: &[&WAIT],
+        },
     ];
 
     #[test]
@@ -68,10 +90,19 @@ mod tests {
         let sections: Vec<&str> = text.split("\n### ").collect();
         assert_eq!(sections.len(), 4);
         assert!(sections[1].starts_with("Effective (1)\n"));
-        assert!(sections[1].contains("| `--name` | First | `x` | `name` |  |\n"), "{text}");
+        assert!(
+            sections[1].contains("| `--name` | First | `x` | `name` |  |\n"),
+            "{text}"
+        );
         assert!(sections[2].starts_with("Accepted without effect (1)\n"));
-        assert!(sections[2].contains("| `--wait` | Second | – | – | no need |\n"), "{text}");
+        assert!(
+            sections[2].contains("| `--wait` | Second | – | – | no need |\n"),
+            "{text}"
+        );
         assert!(sections[3].starts_with("Refused (1)\n"));
-        assert!(sections[3].contains("| `--tls` | First | `false` | `a.tls` | not yet |\n"), "{text}");
+        assert!(
+            sections[3].contains("| `--tls` | First | `false` | `a.tls` | not yet |\n"),
+            "{text}"
+        );
     }
 }

@@ -30,18 +30,34 @@ pub fn options(groups: &[Group]) -> String {
 /// with its default unless that is nothing.
 #[must_use]
 pub fn columns(groups: &[Group]) -> String {
-    let flags = || groups.iter().flat_map(|group| group.flags).filter(|flag| !flag.hidden);
+    let flags = || {
+        groups
+            .iter()
+            .flat_map(|group| group.flags)
+            .filter(|flag| !flag.hidden)
+    };
     let left: Vec<String> = flags().map(|flag| left_column(flag)).collect();
-    let width = left.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    let width = left
+        .iter()
+        .map(|text| text.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for (flag, left) in flags().zip(left) {
-        let _ = writeln!(text, "{left:width$}   {}{}", help_text(flag), default_note(flag));
+        let _ = writeln!(
+            text,
+            "{left:width$}   {}{}",
+            help_text(flag),
+            default_note(flag)
+        );
     }
     text
 }
 
 fn left_column(flag: &Flag) -> String {
-    let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let short = flag
+        .short
+        .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
     let word = flag.kind.word();
     let space = if word.is_empty() { "" } else { " " };
     format!("  {short}--{}{space}{word}", flag.name)
@@ -97,8 +113,14 @@ mod tests {
     static WAIT: Flag = Flag::new("wait", Kind::Duration, "5s", "A time.").no_effect("no need");
     static OLD: Flag = Flag::new("old", Kind::Ignored, "", "Gone.").hidden();
     static GROUPS: &[Group] = &[
-        Group { title: "First", flags: &[&NAME, &DIR, &TLS, &WAIT] },
-        Group { title: "Second", flags: &[&OLD] },
+        Group {
+            title: "First",
+            flags: &[&NAME, &DIR, &TLS, &WAIT],
+        },
+        Group {
+            title: "Second",
+            flags: &[&OLD],
+        },
     ];
 
     #[test]
@@ -120,6 +142,9 @@ mod tests {
         let mut text = String::new();
         push_wrapped(&mut text, &"word ".repeat(40), 4);
         assert!(text.lines().count() > 2);
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH && line.starts_with("    ")));
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= WIDTH && line.starts_with("    "))
+        );
     }
 }

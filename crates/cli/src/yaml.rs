@@ -73,6 +73,10 @@ pub enum YamlError {
 /// # Errors
 /// If the text is not YAML, or larger than the limits.
 pub fn parse(text: &str) -> Result<Node, YamlError> {
+    if let Some(line) = indenting_tab(text) {
+        let reason = "a tab indents; YAML takes blanks only".to_owned();
+        return Err(YamlError::Syntax { line, reason });
+    }
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| YamlError::Syntax {
@@ -95,6 +99,17 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
         })?;
     }
     Ok(builder.root.unwrap_or(Node::Null))
+}
+
+/// The first line that a tab indents, which the grammar forbids outside brackets and the parser
+/// would let pass. Documents that are JSON as a whole may use tabs.
+fn indenting_tab(text: &str) -> Option<usize> {
+    if text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let indented =
+        |line: &str| line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty();
+    text.lines().position(indented).map(|at| at + 1)
 }
 
 enum Failure {
