@@ -15,9 +15,14 @@ use bytes::Bytes;
 use tenet_base::disk::{DiskView, FilePath};
 use tenet_base::limits;
 
-/// Records that stand at the head of every segment: checksum and metadata. They are synced before
-/// the segment has its name, so they cannot be torn.
-const HEAD_RECORDS: u64 = 2;
+/// What stands at the head of a segment. It is synced before the segment has its name, so it cannot
+/// be torn.
+fn head_of(segment: SegmentName) -> &'static [Kind] {
+    match segment.seq {
+        0 => &[Kind::Crc, Kind::Metadata, Kind::Position],
+        _ => &[Kind::Crc, Kind::Metadata],
+    }
+}
 
 /// Where a log ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +90,7 @@ struct Reader<'a> {
     before: Option<u32>,
     offset: u64,
     crc: u32,
-    records: u64,
+    records: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -124,7 +129,7 @@ impl<'a> Reader<'a> {
             self.offset += len.frame();
             self.records += 1;
         }
-        if self.records < HEAD_RECORDS {
+        if self.records < head_of(self.segment).len() {
             return Err(self.damaged(self.offset, "the head of the segment cannot be read"));
         }
         Ok(())
@@ -146,13 +151,8 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, record: &Record<'_>, replay: &mut Replay) -> Result<(), String> {
-        let expected = match self.records {
-            0 => Some(Kind::Crc),
-            1 => Some(Kind::Metadata),
-            _ => None,
-        };
-        let in_place = match expected {
-            Some(kind) => record.kind == kind,
+        let in_place = match head_of(self.segment).get(self.records) {
+            Some(kind) => record.kind == *kind,
             None => !matches!(record.kind, Kind::Crc | Kind::Metadata),
         };
         if !in_place {

@@ -13,8 +13,9 @@
 //!   continue the log without a gap, what is damaged between held a batch's end.
 //!
 //! What etcd's format cannot tell: whether whole sectors that are zero were never written or were
-//! lost later, if they belong to the very last batch, or to the last two and hold the end of one.
-//! Bytes of a torn entry's value that look like records can only lead to a refusal.
+//! lost later, if they belong to the very last batch, or if they hold the hard states of batches
+//! before it and only one hard state follows. Bytes of a torn entry's value that look like records
+//! can only lead to a refusal.
 
 use crate::frame::{
     FRAME_ALIGN, FRAME_HEADER_BYTES, FrameLen, Kind, parse_head, parse_leading_record, parse_record,
