@@ -33,6 +33,7 @@ fn options(dir: &std::path::Path) -> Options {
         request_bytes_max: 1_572_864,
         txn_ops_max: 128,
         learners_max: 1,
+        slow_apply: std::time::Duration::from_millis(100),
         unsafe_no_fsync: false,
     }
 }
@@ -40,7 +41,12 @@ fn options(dir: &std::path::Path) -> Options {
 /// User and system time of this process so far, from the kernel's ticks of 10 ms.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("the kernel tells");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
     let ticks = |at: usize| fields[at].parse::<u64>().unwrap_or(0);
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
@@ -56,10 +62,17 @@ async fn run(node: &Node, clients: usize, total: usize, writes: bool) -> Vec<Dur
                     let begin = Instant::now();
                     if writes {
                         let value = vec![b'v'; 256].into();
-                        let put = PutRequest { key, value, ..PutRequest::default() };
+                        let put = PutRequest {
+                            key,
+                            value,
+                            ..PutRequest::default()
+                        };
                         node.put(put).await.expect("a healthy member writes");
                     } else {
-                        let get = RangeRequest { key, ..RangeRequest::default() };
+                        let get = RangeRequest {
+                            key,
+                            ..RangeRequest::default()
+                        };
                         node.range(get).await.expect("a healthy member reads");
                     }
                     took.push(begin.elapsed());

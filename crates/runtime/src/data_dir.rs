@@ -35,6 +35,19 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Whether a member has run in a data directory: then the flags about a new cluster are not looked
+/// at.
+#[must_use]
+pub fn has_log(data_dir: &Path, wal_dir: Option<&Path>) -> bool {
+    let dir = wal_dir.map_or_else(|| data_dir.join("member/wal"), Path::to_owned);
+    let Ok(names) = fs::read_dir(dir) else {
+        return false;
+    };
+    names
+        .flatten()
+        .any(|entry| entry.file_name().as_encoded_bytes().ends_with(b".wal"))
+}
+
 /// Makes the directory if it is not there, and proves that it can be written.
 ///
 /// # Errors

@@ -90,7 +90,9 @@ impl RealDisk {
                 reserve_bytes,
             } => self.create(path, reserve_bytes),
             DiskOp::Write { path, offset, data } => {
-                self.metrics.bytes_written.add(data.len() as u64);
+                if path.as_str().starts_with(WAL_DIR) {
+                    self.metrics.wal_bytes.add(data.len() as u64);
+                }
                 self.file(&path)?.write_all_at(&data, offset)
             }
             DiskOp::SetLen { path, len } => self.file(&path)?.set_len(len),

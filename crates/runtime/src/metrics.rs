@@ -14,15 +14,15 @@ const DISK_SECONDS: &[f64] = &[
 pub struct DiskMetrics {
     /// Time of each sync of the log.
     pub wal_sync: Timer,
-    /// Bytes written, log and checkpoints.
-    pub bytes_written: Counter,
+    /// Bytes written to the log.
+    pub wal_bytes: Counter,
 }
 
 impl Default for DiskMetrics {
     fn default() -> Self {
         DiskMetrics {
             wal_sync: Timer::new(DISK_SECONDS),
-            bytes_written: Counter::new(),
+            wal_bytes: Counter::new(),
         }
     }
 }

@@ -32,8 +32,6 @@ use tokio::sync::{oneshot, watch};
 pub const ETCD_VERSION: &str = "3.7.1";
 /// The cluster and storage version of that release.
 pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
-/// An apply stretch longer than this counts as slow (`--warning-apply-duration`).
-const SLOW_APPLY: Duration = Duration::from_millis(100);
 
 /// A task that waits for an answer.
 #[derive(Debug)]
@@ -137,10 +135,11 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         Box::new(move || threads::run_log_writer(log_writer, disk, &to)),
     )?;
     let (to, counts) = (Arc::clone(&post), Arc::clone(&metrics));
+    let slow_apply = options.slow_apply;
     spawn(
         "applier",
         Box::new(move || {
-            threads::run_applier(applier, &to, &maintaining_tx, &counts, SLOW_APPLY);
+            threads::run_applier(applier, &to, &maintaining_tx, &counts, slow_apply);
         }),
     )?;
     let (to, store_disk) = (Arc::clone(&post), new_disk());
@@ -440,6 +439,11 @@ impl Node {
             cluster: cluster.map(|version| version.to_string()),
             storage: Some(ETCD_CLUSTER_VERSION.to_owned()),
         }
+    }
+
+    /// Who this member is.
+    pub fn identity(&self) -> tenet_member::Identity {
+        self.0.frontend.identity()
     }
 
     /// What this member counts.

@@ -1,6 +1,7 @@
 //! What the runtime is told at the start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 use tenet_member::Founder;
 
 /// Everything that flags can say about a member, already checked.
@@ -41,6 +42,9 @@ pub struct Options {
     pub txn_ops_max: usize,
     /// Learners that a cluster may have (`--max-learners`).
     pub learners_max: usize,
+    /// Stretches of entries that take longer to apply are counted as slow
+    /// (`--warning-apply-duration`).
+    pub slow_apply: Duration,
     /// Make nothing durable (`--unsafe-no-fsync`).
     pub unsafe_no_fsync: bool,
 }
