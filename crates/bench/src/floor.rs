@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::{self, Future};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use tenet_proto::etcdserverpb::{
     PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader,
 };
 use tenet_proto::mvccpb::KeyValue;
+use tokio::runtime::Runtime;
 use tonic::body::Body;
 use tonic::server::{Grpc, UnaryService};
 use tonic::transport::server::TcpIncoming;
@@ -24,34 +26,62 @@ use crate::options::Floor;
 
 /// Serves until the process is ended.
 pub(crate) fn serve(options: &Floor) -> Result<(), BenchError> {
-    let listen_error = |source| BenchError::Listen {
-        address: options.listen.clone(),
-        source,
-    };
-    let address: SocketAddr = options
-        .listen
-        .parse()
-        .map_err(|error| listen_error(std::io::Error::other(format!("{error}"))))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.threads.max(1))
-        .enable_all()
-        .build()
-        .map_err(BenchError::Runtime)?;
-    let service = Service {
-        put: PutNothing,
-        range: RangeNothing {
-            value: vec![b'v'; options.value_size].into(),
-        },
-    };
-    runtime.block_on(async {
-        let incoming = TcpIncoming::bind(address)
-            .map_err(listen_error)?
-            .with_nodelay(Some(true));
-        tonic::transport::Server::builder()
-            .serve_with_incoming(service, incoming)
-            .await
+    let bound = Bound::new(options)?;
+    // Whoever asked for port 0 wants to know.
+    let _ = writeln!(std::io::stderr(), "the floor serves on {}", bound.address);
+    bound.serve()
+}
+
+/// The server with its address, before it answers.
+pub(crate) struct Bound {
+    pub(crate) address: SocketAddr,
+    runtime: Runtime,
+    incoming: TcpIncoming,
+    service: Service,
+}
+
+impl Bound {
+    /// Binds the address.
+    pub(crate) fn new(options: &Floor) -> Result<Bound, BenchError> {
+        let listen_error = |source| BenchError::Listen {
+            address: options.listen.clone(),
+            source,
+        };
+        let address: SocketAddr = options
+            .listen
+            .parse()
+            .map_err(|error| listen_error(std::io::Error::other(format!("{error}"))))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .enable_all()
+            .build()
+            .map_err(BenchError::Runtime)?;
+        let incoming = {
+            let _entered = runtime.enter();
+            TcpIncoming::bind(address)
+                .map_err(listen_error)?
+                .with_nodelay(Some(true))
+        };
+        Ok(Bound {
+            address: incoming.local_addr().map_err(listen_error)?,
+            runtime,
+            incoming,
+            service: Service {
+                put: PutNothing,
+                range: RangeNothing {
+                    value: vec![b'v'; options.value_size].into(),
+                },
+            },
+        })
+    }
+
+    /// Serves until the process is ended.
+    pub(crate) fn serve(self) -> Result<(), BenchError> {
+        let server = tonic::transport::Server::builder();
+        self.runtime
+            .block_on(server.serve_with_incoming(self.service, self.incoming))
             .map_err(|error| BenchError::Serve(error.to_string()))
-    })
+    }
 }
 
 /// Tells the two methods apart.

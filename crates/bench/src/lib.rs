@@ -11,6 +11,7 @@
 //!
 //! It must not know anything about how a server works.
 
+mod flags;
 mod floor;
 mod key;
 mod options;
@@ -27,7 +28,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use options::Command;
+use options::{Command, Refusal};
 
 /// Why a run could not be made at all. Errors of single operations are counted in the report.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +64,13 @@ enum BenchError {
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let command = match options::parse(args) {
         Ok(command) => command,
-        Err(error) => {
-            // Help and usage errors print themselves; clap knows which goes where.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        Err(Refusal::Help(text)) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Refusal::Usage(text)) => {
+            let _ = writeln!(std::io::stderr(), "Error: {text}; see `tenet bench --help`");
+            return ExitCode::from(2);
         }
     };
     let outcome = match command {

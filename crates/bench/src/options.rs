@@ -1,14 +1,76 @@
-//! The command line of the load generator.
+//! What the command line of the load generator asks for.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use serde_json::{Value, json};
+use tenet_cli::flag::{Flag, Group};
+use tenet_cli::go_flags::ParseError;
+use tenet_cli::settings::Settings;
+use tenet_cli::{help, posix_flags};
 
+use crate::flags::{
+    CLIENTS, CONNS, CONSISTENCY, DURATION, ENDPOINTS, FLOOR, FLOOR_THREADS, FLOOR_VALUE_SIZE, JSON,
+    KEY_FLAGS, KEY_SIZE, KEY_SPACE, LISTEN, LOAD, ORDER, PAGE_LIMIT, PAGES, PINNED, PREFIX, PUT,
+    QUIET, RANGE, RANGE_LIMIT, RATE, REPORT, SEED, SERVER_PID, STRIDE, THREADS, TOTAL, VALUE_SIZE,
+    WARM_UP,
+};
 use crate::key::{Keys, Order, Values};
 use crate::pace::Extent;
 use crate::workload::Workload;
+
+/// A command with its flags.
+struct Program {
+    name: &'static str,
+    about: &'static str,
+    groups: &'static [Group],
+    build: fn(&Settings) -> Result<Command, String>,
+}
+
+static PROGRAMS: [Program; 4] = [
+    Program {
+        name: "put",
+        about: "write keys",
+        groups: &[PUT, LOAD, KEY_FLAGS, REPORT],
+        build: |settings| {
+            let call = Call::Put {
+                value_size: size(settings, &VALUE_SIZE),
+            };
+            load(settings, call).check().map(Command::Load)
+        },
+    },
+    Program {
+        name: "range",
+        about: "read keys",
+        groups: &[RANGE, LOAD, KEY_FLAGS, REPORT],
+        build: |settings| {
+            let call = Call::Range {
+                serializable: settings.text(&CONSISTENCY) == "s",
+                limit: number(settings, &RANGE_LIMIT).max(1),
+            };
+            load(settings, call).check().map(Command::Load)
+        },
+    },
+    Program {
+        name: "pages",
+        about: "list the key space page by page, as Kubernetes does",
+        groups: &[PAGES, KEY_FLAGS, REPORT],
+        build: |settings| pages(settings).map(Command::Pages),
+    },
+    Program {
+        name: "floor",
+        about: "serve put and range without doing anything: what the transport alone costs",
+        groups: &[FLOOR],
+        build: |settings| {
+            Ok(Command::Floor(Floor {
+                listen: settings.text(&LISTEN).to_owned(),
+                threads: size(settings, &FLOOR_THREADS),
+                value_size: size(settings, &FLOOR_VALUE_SIZE),
+            }))
+        },
+    },
+];
 
 /// What was asked for.
 #[derive(Debug)]
@@ -290,64 +352,97 @@ fn ordinal(number: u64) -> String {
     }
 }
 
-/// Reads the command line.
-pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, clap::Error> {
-    let mut program = program();
-    let matches = program.try_get_matches_from_mut(args)?;
-    let command = match matches.subcommand() {
-        Some(("put", matches)) => load(matches, put_call(matches)).check().map(Command::Load),
-        Some(("range", matches)) => load(matches, range_call(matches))
-            .check()
-            .map(Command::Load),
-        Some(("pages", matches)) => pages(matches).map(Command::Pages),
-        Some(("floor", matches)) => Ok(Command::Floor(Floor {
-            listen: get(matches, "listen"),
-            threads: get(matches, "threads"),
-            value_size: get(matches, "val-size"),
-        })),
-        other => unreachable!("clap lets no other subcommand through: {other:?}"),
+/// Why there is no command.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Help was asked for: this text.
+    Help(String),
+    /// The command line cannot be taken, for this reason.
+    Usage(String),
+}
+
+/// Reads the command line, whose first element is the program's own name.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Refusal> {
+    let mut words = Vec::new();
+    for arg in args.into_iter().skip(1) {
+        words.push(
+            arg.into_string()
+                .map_err(|arg| Refusal::Usage(format!("{} is not UTF-8", arg.display())))?,
+        );
+    }
+    let Some((name, rest)) = words.split_first() else {
+        return Err(Refusal::Help(overview()));
     };
-    command.map_err(|text| program.error(clap::error::ErrorKind::ValueValidation, text))
-}
-
-fn put_call(matches: &ArgMatches) -> Call {
-    Call::Put {
-        value_size: get(matches, "val-size"),
+    if ["-h", "--help", "help"].contains(&name.as_str()) {
+        return Err(Refusal::Help(overview()));
     }
-}
-
-fn range_call(matches: &ArgMatches) -> Call {
-    Call::Range {
-        serializable: get::<String>(matches, "consistency") == "s",
-        limit: get(matches, "limit"),
+    let program = PROGRAMS
+        .iter()
+        .find(|program| program.name == name)
+        .ok_or_else(|| Refusal::Usage(format!("unknown command {name:?} for \"tenet bench\"")))?;
+    let mut settings = Settings::new(program.groups);
+    let positionals = posix_flags::parse(&mut settings, rest).map_err(|error| match error {
+        ParseError::Help => Refusal::Help(help_of(program)),
+        ParseError::Bad(text) => Refusal::Usage(text),
+    })?;
+    if let Some(arg) = positionals.args.first() {
+        return Err(Refusal::Usage(format!("unexpected argument {arg:?}")));
     }
+    (program.build)(&settings).map_err(Refusal::Usage)
 }
 
-fn load(matches: &ArgMatches, call: Call) -> Load {
-    let total = matches.get_one::<u64>("total").copied();
+fn overview() -> String {
+    let mut text =
+        String::from("tenet bench: generates load and measures what a server makes of it\n\n");
+    for program in &PROGRAMS {
+        let _ = writeln!(text, "  tenet bench {:6} {}", program.name, program.about);
+    }
+    text += "\n`tenet bench COMMAND --help` shows the flags of a command.\n";
+    text
+}
+
+fn help_of(program: &Program) -> String {
+    format!(
+        "tenet bench {}: {}\n\n{}",
+        program.name,
+        program.about,
+        help::columns(program.groups)
+    )
+}
+
+fn load(settings: &Settings, call: Call) -> Load {
     Load {
-        common: common(matches),
-        connections: get(matches, "conns"),
-        clients: get(matches, "clients"),
-        threads: get(matches, "threads"),
-        extent: total.map_or_else(
-            || Extent::Time(get(matches, "duration")),
-            Extent::Operations,
+        common: common(settings),
+        connections: size(settings, &CONNS),
+        clients: size(settings, &CLIENTS),
+        threads: size(settings, &THREADS),
+        extent: match settings.uint(&TOTAL) {
+            0 => Extent::Time(settings.duration(&DURATION).to_std()),
+            total => Extent::Operations(total),
+        },
+        warm_up: settings.duration(&WARM_UP).to_std(),
+        rate: match number(settings, &RATE) {
+            0 => None,
+            rate => Some(f64::from(rate)),
+        },
+        space: space(
+            settings,
+            match settings.text(&ORDER) {
+                "sequential" => Order::Sequential,
+                _ => Order::Random,
+            },
         ),
-        warm_up: get(matches, "warm-up"),
-        rate: matches.get_one("rate").copied(),
-        space: space(matches, order(matches)),
         call,
     }
 }
 
-fn pages(matches: &ArgMatches) -> Result<Pages, String> {
+fn pages(settings: &Settings) -> Result<Pages, String> {
     let pages = Pages {
-        common: common(matches),
-        space: space(matches, Order::Sequential),
-        limit: get(matches, "limit"),
-        stride: get(matches, "stride"),
-        pinned: matches.get_flag("pinned"),
+        common: common(settings),
+        space: space(settings, Order::Sequential),
+        limit: number(settings, &PAGE_LIMIT),
+        stride: settings.uint(&STRIDE),
+        pinned: settings.bool(&PINNED),
     };
     pages.space.keys()?;
     if pages.limit == 0 || pages.stride == 0 {
@@ -356,222 +451,40 @@ fn pages(matches: &ArgMatches) -> Result<Pages, String> {
     Ok(pages)
 }
 
-fn common(matches: &ArgMatches) -> Common {
+fn common(settings: &Settings) -> Common {
     Common {
-        endpoints: get::<String>(matches, "endpoints")
-            .split(',')
+        endpoints: settings
+            .list(&ENDPOINTS)
+            .iter()
             .map(|endpoint| endpoint.trim_start_matches("http://").to_owned())
             .collect(),
-        json: matches.get_flag("json"),
-        quiet: matches.get_flag("quiet"),
-        server_pid: matches.get_one("server-pid").copied(),
+        json: settings.bool(&JSON),
+        quiet: settings.bool(&QUIET),
+        server_pid: match number(settings, &SERVER_PID) {
+            0 => None,
+            id => Some(id),
+        },
     }
 }
 
-fn space(matches: &ArgMatches, order: Order) -> Space {
+fn space(settings: &Settings, order: Order) -> Space {
     Space {
-        prefix: get(matches, "prefix"),
-        key_size: get(matches, "key-size"),
-        keys: get(matches, "key-space-size"),
+        prefix: settings.text(&PREFIX).to_owned(),
+        key_size: size(settings, &KEY_SIZE),
+        keys: settings.uint(&KEY_SPACE),
         order,
-        seed: get(matches, "seed"),
+        seed: settings.uint(&SEED),
     }
 }
 
-fn order(matches: &ArgMatches) -> Order {
-    match get::<String>(matches, "order").as_str() {
-        "sequential" => Order::Sequential,
-        _ => Order::Random,
-    }
+/// A size in bytes or a count of things in memory.
+fn size(settings: &Settings, flag: &Flag) -> usize {
+    usize::try_from(settings.uint(flag)).unwrap_or(usize::MAX)
 }
 
-/// A value that has a default.
-fn get<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> T {
-    matches
-        .get_one::<T>(name)
-        .unwrap_or_else(|| panic!("--{name} is declared with a default"))
-        .clone()
-}
-
-fn program() -> clap::Command {
-    let put = subcommand("put", "Write keys").args(load_args()).arg(
-        value("val-size", "BYTES", "256", "Size of a value").value_parser(value_parser!(usize)),
-    );
-    let range = subcommand("range", "Read keys")
-        .args(load_args())
-        .arg(
-            value(
-                "consistency",
-                "l|s",
-                "l",
-                "Linearizable or serializable reads",
-            )
-            .value_parser(["l", "s"]),
-        )
-        .arg(
-            value(
-                "limit",
-                "KEYS",
-                "1",
-                "Keys read by a call, from a key of the space on",
-            )
-            .value_parser(value_parser!(u32)),
-        );
-    let pages = subcommand(
-        "pages",
-        "List the key space page by page, as Kubernetes does",
-    )
-    .args(common_args())
-    .args(space_args())
-    .arg(value("limit", "KEYS", "500", "Keys of a page").value_parser(value_parser!(u32)))
-    .arg(
-        value(
-            "stride",
-            "N",
-            "1",
-            "Read only every N-th page, for a slow server",
-        )
-        .value_parser(value_parser!(u64)),
-    )
-    .arg(flag(
-        "pinned",
-        "Read all pages at the revision of the first",
-    ));
-    let floor = subcommand(
-        "floor",
-        "Serve put and range without doing anything: what the transport alone costs",
-    )
-    .arg(value(
-        "listen",
-        "ADDRESS",
-        "127.0.0.1:2379",
-        "Address to serve on",
-    ))
-    .arg(value("threads", "N", "2", "Worker threads").value_parser(value_parser!(usize)))
-    .arg(
-        value(
-            "val-size",
-            "BYTES",
-            "256",
-            "Size of the value that a range answers",
-        )
-        .value_parser(value_parser!(usize)),
-    );
-    clap::Command::new("tenet bench")
-        .about("Generates load and measures what a server makes of it")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommands([put, range, pages, floor])
-}
-
-fn common_args() -> Vec<Arg> {
-    vec![
-        value(
-            "endpoints",
-            "HOSTS",
-            "127.0.0.1:2379",
-            "Servers, separated by commas",
-        ),
-        flag("json", "Print the report as one JSON document"),
-        flag("quiet", "Draw no progress bar"),
-        Arg::new("server-pid")
-            .long("server-pid")
-            .value_name("PID")
-            .help("Report what this process uses as the server's CPU time and memory")
-            .value_parser(value_parser!(u32)),
-    ]
-}
-
-fn space_args() -> Vec<Arg> {
-    vec![
-        value("prefix", "TEXT", "", "What all keys begin with"),
-        value("key-size", "BYTES", "8", "Size of a key, with the prefix")
-            .value_parser(value_parser!(usize)),
-        value(
-            "key-space-size",
-            "KEYS",
-            "100000",
-            "Number of distinct keys",
-        )
-        .value_parser(value_parser!(u64)),
-        value("seed", "N", "1", "Seed of random keys and values").value_parser(value_parser!(u64)),
-    ]
-}
-
-fn load_args() -> Vec<Arg> {
-    let mut args = common_args();
-    args.extend(space_args());
-    args.extend([
-        value(
-            "order",
-            "ORDER",
-            "random",
-            "Order in which the key space is walked",
-        )
-        .value_parser(["sequential", "random"]),
-        value("conns", "N", "1", "Connections").value_parser(value_parser!(usize)),
-        value(
-            "clients",
-            "N",
-            "1",
-            "Clients, each with one call at a time, spread over the connections",
-        )
-        .value_parser(value_parser!(usize)),
-        value("threads", "N", "1", "Worker threads of the load generator")
-            .value_parser(value_parser!(usize)),
-        Arg::new("total")
-            .long("total")
-            .value_name("N")
-            .help("Stop after this many operations instead of after --duration")
-            .value_parser(value_parser!(u64)),
-        value("duration", "TIME", "10s", "How long to measure").value_parser(duration),
-        value("warm-up", "TIME", "1s", "How long to run before measuring").value_parser(duration),
-        Arg::new("rate")
-            .long("rate")
-            .value_name("PER-SECOND")
-            .help(
-                "Start operations at this rate whatever the server does; \
-                 latencies run from the moment an operation was due",
-            )
-            .value_parser(value_parser!(f64)),
-    ]);
-    args
-}
-
-fn subcommand(name: &'static str, about: &'static str) -> clap::Command {
-    clap::Command::new(name).about(about)
-}
-
-fn value(name: &'static str, kind: &'static str, default: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(kind)
-        .default_value(default)
-        .help(help)
-}
-
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .action(ArgAction::SetTrue)
-        .help(help)
-}
-
-/// A number and a unit: `500ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-        .ok_or("a unit is missing: ms, s or m")?;
-    let number: f64 = text[..unit_at]
-        .parse()
-        .map_err(|_| format!("{:?} is not a number", &text[..unit_at]))?;
-    let seconds = match &text[unit_at..] {
-        "ms" => number / 1_000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        unit => return Err(format!("unknown unit {unit:?}: use ms, s or m")),
-    };
-    Ok(Duration::from_secs_f64(seconds))
+/// A number that is far below the type's largest if it makes sense.
+fn number(settings: &Settings, flag: &Flag) -> u32 {
+    u32::try_from(settings.uint(flag)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -579,7 +492,9 @@ mod tests {
     use super::*;
 
     fn parse_line(line: &str) -> Result<Command, String> {
-        parse(line.split(' ').map(OsString::from).collect()).map_err(|error| error.to_string())
+        parse(line.split(' ').map(OsString::from).collect()).map_err(|refusal| match refusal {
+            Refusal::Help(text) | Refusal::Usage(text) => text,
+        })
     }
 
     fn load_of(line: &str) -> Load {
@@ -590,8 +505,18 @@ mod tests {
     }
 
     #[test]
-    fn every_declaration_is_consistent() {
-        program().debug_assert();
+    fn every_flag_has_a_valid_default_and_stands_in_help() {
+        for program in &PROGRAMS {
+            let help = parse_line(&format!("bench {} --help", program.name)).unwrap_err();
+            for flag in Settings::new(program.groups).iter() {
+                assert!(help.contains(&format!("--{} ", flag.flag.name)), "{help}");
+            }
+            assert!(
+                parse_line("bench --help")
+                    .unwrap_err()
+                    .contains(program.about)
+            );
+        }
     }
 
     #[test]
@@ -619,8 +544,11 @@ mod tests {
         for (line, text) in [
             ("bench put --threads 2", "--threads 2"),
             ("bench put --conns 3 --clients 2", "--conns 3"),
-            ("bench put --rate 0", "--rate"),
-            ("bench put --duration 5", "a unit is missing"),
+            ("bench put --conns 0", "--conns"),
+            ("bench put --duration 5", "missing unit"),
+            ("bench put --order backwards", "--order"),
+            ("bench put foo", "foo"),
+            ("bench bogus", "bogus"),
             ("bench put --key-size 2", "--key-size is 2"),
             ("bench pages --stride 0", "--stride"),
             ("bench put --nonsense", "--nonsense"),

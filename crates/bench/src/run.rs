@@ -330,6 +330,90 @@ async fn client_loop(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::floor::Bound;
+    use crate::options::{self, Command, Floor};
+    use std::ffi::OsString;
+
+    /// Runs a command line against an empty server in this process.
+    fn run_on_the_floor(line: &str) -> Result<Outcome, BenchError> {
+        let bound = Bound::new(&Floor {
+            listen: "127.0.0.1:0".into(),
+            threads: 1,
+            value_size: 100,
+        })?;
+        let line = format!(
+            "bench {line} --quiet --warm-up 0s --endpoints {}",
+            bound.address
+        );
+        thread::spawn(|| bound.serve());
+        match options::parse(line.split(' ').map(OsString::from).collect()) {
+            Ok(Command::Load(load)) => run(&load),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_operation_is_answered_and_counted_once() {
+        for line in [
+            "put --total 300 --conns 3 --clients 20 --threads 2",
+            "range --total 300 --clients 2 --consistency s",
+            "put --total 300 --clients 5 --rate 3000",
+        ] {
+            let outcome = run_on_the_floor(line).unwrap();
+            assert_eq!(outcome.tally.latency_ns.len(), 300, "{line}");
+            assert_eq!(
+                outcome.tally.answers_by_second.iter().sum::<u64>(),
+                300,
+                "{line}"
+            );
+            assert_eq!(outcome.tally.errors, BTreeMap::new(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_duration_ends_the_run() {
+        let outcome = run_on_the_floor("put --duration 100ms").unwrap();
+        assert!(outcome.tally.latency_ns.len() > 10);
+        assert!(outcome.elapsed >= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_method_that_the_server_does_not_have_is_an_answer_with_an_error() {
+        let bound = Bound::new(&Floor {
+            listen: "127.0.0.1:0".into(),
+            threads: 1,
+            value_size: 0,
+        })
+        .unwrap();
+        let endpoint = bound.address.to_string();
+        thread::spawn(|| bound.serve());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let error = runtime
+            .block_on(async {
+                let mut connection = Connection::open(&endpoint, "/etcdserverpb.KV/Txn").await?;
+                connection.call(vec![0; 5].into()).await
+            })
+            .unwrap_err();
+        assert!(error.to_string().starts_with("code 12"), "{error}");
+        assert!(error.leaves_connection_usable());
+    }
+
+    #[test]
+    fn no_server_is_told_with_its_address() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let line = format!("bench put --quiet --endpoints {address}");
+        let Ok(Command::Load(load)) = options::parse(line.split(' ').map(OsString::from).collect())
+        else {
+            panic!("{line}");
+        };
+        let error = run(&load).unwrap_err().to_string();
+        assert!(error.contains(&address), "{error}");
+    }
 
     #[test]
     fn tallies_merge_by_second_and_by_error() {
