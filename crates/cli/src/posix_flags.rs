@@ -98,9 +98,11 @@ impl<'b> Line<'_, 'b> {
                     *self.help = true;
                     continue;
                 }
+                // Go looks at the bundle byte by byte, and shows the byte as a character.
+                let first = char::from(bundle.as_bytes()[at]);
                 let text = format!(
                     "unknown shorthand flag: {} in -{}",
-                    quote_char(letter),
+                    quote_char(first),
                     &bundle[at..]
                 );
                 return Err(ParseError::Bad(text));
@@ -185,8 +187,10 @@ fn split_fields(text: &str) -> Result<Vec<String>, String> {
     loop {
         let column = text.len() - rest.len() + 1;
         let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)
-                .ok_or_else(|| format!("parse error on line 1, column {column}: extraneous or missing \" in quoted-field"))?,
+            Some(quoted) => quoted_field(quoted).map_err(|left| {
+                let column = text.len() - left.len() + 1;
+                format!("parse error on line 1, column {column}: extraneous or missing \" in quoted-field")
+            })?,
             None => {
                 let (field, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
                 if let Some(at) = field.find('"') {
@@ -204,20 +208,22 @@ fn split_fields(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The field up to its closing quote, which a comma or the end must follow.
-fn quoted_field(mut rest: &str) -> Option<(String, &str)> {
+/// The field up to its closing quote, which a comma or the end must follow. The error is what is
+/// left from the mistake on: a quote that closes nothing, or the end.
+fn quoted_field(mut rest: &str) -> Result<(String, &str), &str> {
     let mut field = String::new();
     loop {
-        let end = rest.find('"')?;
+        let end = rest.find('"').ok_or("")?;
+        let from_quote = &rest[end..];
         field.push_str(&rest[..end]);
         rest = &rest[end + 1..];
         match rest.as_bytes().first() {
-            None | Some(b',') => return Some((field, rest)),
+            None | Some(b',') => return Ok((field, rest)),
             Some(b'"') => {
                 field.push('"');
                 rest = &rest[1..];
             }
-            Some(_) => return None,
+            Some(_) => return Err(from_quote),
         }
     }
 }
@@ -307,6 +313,7 @@ mod tests {
             ("--bogus", "unknown flag: --bogus"),
             ("--bogus=1", "unknown flag: --bogus"),
             ("-dq", "unknown shorthand flag: 'q' in -q"),
+            ("-é", "unknown shorthand flag: 'Ã' in -é"),
             ("--=x", "bad flag syntax: --=x"),
             ("--write-out", "flag needs an argument: --write-out"),
             ("-dw", "flag needs an argument: 'w' in -w"),
@@ -321,6 +328,14 @@ mod tests {
             (
                 "--endpoints a\"b",
                 "invalid argument \"a\\\"b\" for \"--endpoints\" flag: parse error on line 1, column 2: bare \" in non-quoted-field",
+            ),
+            (
+                "--endpoints \"a",
+                "invalid argument \"\\\"a\" for \"--endpoints\" flag: parse error on line 1, column 3: extraneous or missing \" in quoted-field",
+            ),
+            (
+                "--endpoints \"a\"b",
+                "invalid argument \"\\\"a\\\"b\" for \"--endpoints\" flag: parse error on line 1, column 3: extraneous or missing \" in quoted-field",
             ),
             ("--help --bogus", "unknown flag: --bogus"),
             ("get -h", "help requested"),
