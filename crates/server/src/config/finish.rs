@@ -24,7 +24,7 @@ const QUOTA_BYTES_RECOMMENDED: i64 = 8 * 1024 * 1024 * 1024;
 
 impl Start<'_> {
     /// From valid settings to the configuration.
-    pub(super) fn finish(&mut self, mut settings: Settings) -> Result<ServerConfig, Stop> {
+    pub(super) fn finish(&mut self, mut settings: Settings) -> Result<ServerConfig, Box<Stop>> {
         let compaction =
             compaction_retention(settings.text(&clustering::AUTO_COMPACTION_RETENTION));
         if compaction == Ok(true) {

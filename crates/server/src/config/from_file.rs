@@ -25,7 +25,7 @@ pub(super) enum Failure {
     /// The reason follows `failed to verify flags`.
     Invalid(String),
     /// etcd ends here and now.
-    Stop(Stop),
+    Stop(Box<Stop>),
 }
 
 /// Reads a configuration file.
@@ -139,7 +139,7 @@ fn is_of_config_json(key: &str) -> bool {
 }
 
 /// A text of the file for a flag that has more structure than a text.
-fn take_text(settings: &mut Settings, name: &'static str, text: &str) -> Result<(), Stop> {
+fn take_text(settings: &mut Settings, name: &'static str, text: &str) -> Result<(), Box<Stop>> {
     let Some(flag) = settings.find(name) else {
         return Ok(());
     };

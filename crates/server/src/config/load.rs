@@ -33,7 +33,7 @@ impl Invocation {
     ///
     /// # Errors
     /// With the end of the start, if an argument is not UTF-8.
-    pub fn of_process() -> Result<Self, Stop> {
+    pub fn of_process() -> Result<Self, Box<Stop>> {
         let mut args = Vec::new();
         for arg in std::env::args_os() {
             let arg = arg.into_string().map_err(|arg| {
@@ -68,16 +68,16 @@ impl Invocation {
 /// # Errors
 /// With the end of the start: after `--help` and `--version`, and whenever something is not valid
 /// or refused.
-pub fn load(invocation: &Invocation) -> Result<ServerConfig, Stop> {
+pub fn load(invocation: &Invocation) -> Result<ServerConfig, Box<Stop>> {
     let mut settings = Settings::new(flags::GROUPS);
     let rest = match go_flags::parse(&mut settings, &invocation.args) {
         Ok(rest) => rest,
         Err(ParseError::Help) => {
-            return Err(Stop {
+            return Err(Box::new(Stop {
                 stdout: meta::help(),
                 stderr: meta::usage(),
                 ..Stop::default()
-            });
+            }));
         }
         Err(ParseError::Bad(text)) => {
             return Err(Stop::with_stderr(2, format!("{text}\n{}", meta::usage())));
@@ -100,10 +100,10 @@ pub fn load(invocation: &Invocation) -> Result<ServerConfig, Stop> {
         path => path,
     };
     let settings = if file.is_empty() {
-        start.from_flags(&mut settings)?;
+        start.take_flags(&mut settings)?;
         settings
     } else {
-        start.from_file(&file.to_owned())?
+        start.take_file(file)?
     };
     start.say_running();
     start.finish(settings)
@@ -116,8 +116,8 @@ pub(super) struct Start<'a> {
     pub(super) log: Option<LogSettings>,
 }
 
-impl Start<'_> {
-    fn variable(&self, name: &str) -> &str {
+impl<'a> Start<'a> {
+    fn variable(&self, name: &str) -> &'a str {
         let variables = &self.invocation.variables;
         variables
             .iter()
@@ -142,17 +142,17 @@ impl Start<'_> {
         self.late(Entry::new(Level::Info, "Running: ").with("args", args));
     }
 
-    pub(super) fn stop(&mut self, code: i32) -> Stop {
+    pub(super) fn stop(&mut self, code: i32) -> Box<Stop> {
         let (notices, log) = (std::mem::take(&mut self.notices), self.log.take());
-        Stop {
+        Box::new(Stop {
             code,
             notices,
             log,
             ..Stop::default()
-        }
+        })
     }
 
-    pub(super) fn stop_invalid(&mut self, error: &str) -> Stop {
+    pub(super) fn stop_invalid(&mut self, error: &str) -> Box<Stop> {
         self.late(invalid(error));
         if error == NO_ADVERTISED_URLS {
             self.late(
@@ -163,7 +163,7 @@ impl Start<'_> {
     }
 
     /// Command line and environment.
-    fn from_flags(&mut self, settings: &mut Settings) -> Result<(), Stop> {
+    fn take_flags(&mut self, settings: &mut Settings) -> Result<(), Box<Stop>> {
         self.apply_environment(settings)?;
         self.raise_raft_timeouts(settings);
         let listens = settings.is_given(&member::LISTEN_CLIENT_URLS);
@@ -201,7 +201,7 @@ impl Start<'_> {
     }
 
     /// Takes over the outcome of the check, or ends the start.
-    fn accept(&mut self, checked: Result<LogSettings, Invalid>) -> Result<(), Stop> {
+    fn accept(&mut self, checked: Result<LogSettings, Invalid>) -> Result<(), Box<Stop>> {
         match checked {
             Ok(log) => {
                 self.log = Some(log);
@@ -216,7 +216,7 @@ impl Start<'_> {
         }
     }
 
-    fn apply_environment(&mut self, settings: &mut Settings) -> Result<(), Stop> {
+    fn apply_environment(&mut self, settings: &mut Settings) -> Result<(), Box<Stop>> {
         let special = flags::VERSION.env_name(PREFIX);
         let is_special = |(key, value): &&Variable| *key == special && !value.is_empty();
         let mut variables = self.invocation.variables.clone();
@@ -271,7 +271,7 @@ impl Start<'_> {
     }
 
     /// The configuration file, from which alone everything comes then.
-    fn from_file(&mut self, path: &str) -> Result<Settings, Stop> {
+    fn take_file(&mut self, path: &str) -> Result<Settings, Box<Stop>> {
         let from_file::Read { settings, unknown } = match from_file::read(path) {
             Ok(read) => read,
             Err(from_file::Failure::Stop(stop)) => return Err(stop),

@@ -42,20 +42,20 @@ impl Stop {
     }
 
     /// An end with a text on standard error alone.
-    pub(super) fn with_stderr(code: i32, stderr: String) -> Self {
-        Self {
+    pub(super) fn with_stderr(code: i32, stderr: String) -> Box<Self> {
+        Box::new(Self {
             code,
             stderr,
             ..Self::default()
-        }
+        })
     }
 
     /// An end with a text on standard output alone.
-    pub(super) fn with_stdout(stdout: String) -> Self {
-        Self {
+    pub(super) fn with_stdout(stdout: String) -> Box<Self> {
+        Box::new(Self {
             stdout,
             ..Self::default()
-        }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::{
     help, load, version_text,
 };
 
-fn invoke(args: &[&str]) -> Result<ServerConfig, Stop> {
+fn invoke(args: &[&str]) -> Result<ServerConfig, Box<Stop>> {
     load(&Invocation {
         program: "etcd".to_owned(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),

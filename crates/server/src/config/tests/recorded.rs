@@ -267,7 +267,7 @@ fn replay(case: &Case, default_host: fn() -> Result<String, String>) -> Vec<Stri
         default_host,
     };
     let (exit, stop) = match load(&invocation) {
-        Err(stop) => (format!("exit {}", stop.code), stop),
+        Err(stop) => (format!("exit {}", stop.code), *stop),
         Ok(config) => start(&config),
     };
     let log = stop.log.clone().unwrap_or_default();
