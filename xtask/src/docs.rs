@@ -14,11 +14,18 @@ struct Part {
     text: fn(&Repo) -> String,
 }
 
-const PARTS: &[Part] = &[Part {
-    document: "ARCHITECTURE.md",
-    name: "crates",
-    text: crate_table,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        document: "ARCHITECTURE.md",
+        name: "crates",
+        text: crate_table,
+    },
+    Part {
+        document: "COMPATIBILITY.md",
+        name: "flags",
+        text: |_| tenet_server::config::compatibility_markdown(),
+    },
+];
 
 /// The chore: writes all parts, or with `--check` only says which differ.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Result<(), Failure> {
