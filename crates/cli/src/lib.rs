@@ -4,6 +4,7 @@
 //!
 //! Invariant: a program's flags are declared once, as data. Nothing here knows what a flag does.
 
+pub mod completion;
 pub mod docs;
 pub mod env;
 pub mod file;

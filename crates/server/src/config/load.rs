@@ -29,24 +29,9 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// The surroundings of this process. Arguments that are not UTF-8 end the start.
-    ///
-    /// # Errors
-    /// With the end of the start, if an argument is not UTF-8.
-    pub fn of_process() -> Result<Self, Box<Stop>> {
-        let mut args = Vec::new();
-        for arg in std::env::args_os() {
-            let arg = arg.into_string().map_err(|arg| {
-                let text = format!("argument {} is not UTF-8\n", quote(&arg.to_string_lossy()));
-                Stop::with_stderr(2, text)
-            })?;
-            args.push(arg);
-        }
-        let program = if args.is_empty() {
-            "etcd".to_owned()
-        } else {
-            args.remove(0)
-        };
+    /// These arguments in the environment of this process, on this machine.
+    #[must_use]
+    pub fn of_process(program: &str, args: Vec<String>) -> Self {
         // A variable that is not UTF-8 is none of ours, or has a value that no flag takes.
         let variables = std::env::vars_os().map(|(key, value)| {
             (
@@ -54,12 +39,12 @@ impl Invocation {
                 value.to_string_lossy().into_owned(),
             )
         });
-        Ok(Self {
-            program,
+        Self {
+            program: program.to_owned(),
             args,
             variables: variables.collect(),
             default_host: host::default_host,
-        })
+        }
     }
 }
 

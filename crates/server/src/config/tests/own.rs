@@ -102,6 +102,50 @@ fn a_refused_flag_names_itself_and_its_default_is_fine() {
 }
 
 #[test]
+fn no_value_of_any_flag_panics() {
+    let texts = [
+        "",
+        " ",
+        ",",
+        "=",
+        "a=b",
+        "-1",
+        "0",
+        "1",
+        "999999999999999999999999",
+        "true",
+        "5s",
+        "-9223372036854775808ns",
+        "http://",
+        "http://[::]:0",
+        "http://a:1,http://a:1",
+        "unix://",
+        "unix:a",
+        "unixs:///\u{fc}",
+        "http://0.0.0.0:",
+        "\u{0}",
+        "\u{1f600}",
+        "AllAlpha=true",
+        "default=http://[",
+        "{}",
+        "/dev/null/x",
+    ];
+    // What names a file is opened, and what names a log output is created.
+    let skipped = [&flags::logging::LOG_OUTPUTS, &flags::CONFIG_FILE].map(|flag| flag.name);
+    for flag in all_flags().filter(|flag| !skipped.contains(&flag.name)) {
+        for text in texts {
+            let arg = format!("--{}={text}", flag.name);
+            match invoke(&[&arg]) {
+                Ok(config) => {
+                    let _ = (config.start_entry(false), config.bootstrap());
+                }
+                Err(stop) => assert!((0..=2).contains(&stop.code), "{arg}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn discovery_and_compaction_are_refused_by_name() {
     let token = "--discovery-token=x";
     let error = refusal(&[token, "--discovery-endpoints=http://a:1"]);
