@@ -220,7 +220,7 @@ mod tests {
             ("h", "address h: missing port in address"),
             ("[::1]", "address [::1]: missing port in address"),
             ("::1", "address ::1: too many colons in address"),
-            ("dns://x", "address dns://x: too many colons in address"),
+            ("dns://x:1", "address dns://x:1: too many colons in address"),
         ] {
             assert_eq!(split_host_port(address), Err(reason.to_owned()));
         }
