@@ -25,6 +25,8 @@ mod quota;
 mod read;
 mod state;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod version;
 mod views;
