@@ -3,6 +3,8 @@
 //! Invariant: while it is being handed over, a leader takes no proposals; it waits no longer than
 //! an election timeout.
 
+use std::cmp::Reverse;
+
 use tenet_base::MemberId;
 use tenet_proto::raftpb::{Message, MessageType};
 
@@ -39,7 +41,7 @@ impl<S: LogStore> Raft<S> {
             !self.is_self(*id) && voters.contains(*id) && progress.recent_active
         });
         others
-            .max_by_key(|(_, progress)| progress.matched)
+            .max_by_key(|(id, progress)| (progress.matched, Reverse(*id)))
             .map(|(id, _)| id)
     }
 

@@ -47,9 +47,25 @@ struct Store {
     history: Vec<Snapshot>,
 }
 
+impl Store {
+    fn latest(&self) -> &Snapshot {
+        self.history
+            .last()
+            .expect("a history begins with the start")
+    }
+}
+
 impl LogStore for Store {
     fn initial_state(&self) -> (HardState, ConfState) {
-        self.log.initial_state()
+        let mut state = self.log.hard_state();
+        state.commit = state.commit.max(self.latest().index());
+        let metadata = self.latest().metadata.clone();
+        (
+            state,
+            metadata
+                .and_then(|metadata| metadata.conf_state)
+                .unwrap_or_default(),
+        )
     }
     fn term(&self, index: Index) -> Result<Term, LogError> {
         self.log.term(index)
@@ -70,11 +86,7 @@ impl LogStore for Store {
         self.log.last_index()
     }
     fn snapshot(&self) -> Result<Snapshot, LogError> {
-        Ok(self
-            .history
-            .last()
-            .expect("a history begins with the start")
-            .clone())
+        Ok(self.latest().clone())
     }
 }
 
@@ -154,6 +166,7 @@ impl Cluster {
                     return Err("no leader to ask".into());
                 }
             }
+            "restart" => self.restart(d, first())?,
             "disk-stalled" => self.node(first()).raft_mut().disk_stalled(),
             "disk-recovered" => self.node(first()).raft_mut().disk_recovered(),
             "best-transferee" => {
@@ -168,6 +181,23 @@ impl Cluster {
             }
             other => panic!("line {}: unknown command {other}", d.line),
         }
+        Ok(())
+    }
+
+    /// The member loses everything that was not written, and starts again.
+    fn restart(&mut self, d: &Directive, id: usize) -> Done {
+        let node = &mut self.nodes[id - 1];
+        let empty = Store {
+            log: MemoryLog::new(),
+            history: Vec::new(),
+        };
+        let store = std::mem::replace(node.adapter.raft_mut().log_mut(), empty);
+        let applied = Index(store.latest().index());
+        let config = config(d, MemberId(id as u64), applied);
+        let raft = Raft::new(config, store).map_err(|error| error.to_string())?;
+        node.adapter = Adapter::new(raft, node.form);
+        node.append_work.clear();
+        node.apply_work.clear();
         Ok(())
     }
 
@@ -610,7 +640,7 @@ fn config(d: &Directive, id: MemberId, applied: Index) -> Config {
     Config {
         election_ticks: 3,
         heartbeat_ticks: 1,
-        max_message_bytes: u64::MAX,
+        max_message_bytes: d.value("max-size-per-msg").unwrap_or(u64::MAX),
         max_committed_bytes_per_output: d.value("max-committed-size-per-ready").unwrap_or(u64::MAX),
         max_inflight_messages: d.value("inflight").unwrap_or(usize::MAX),
         pre_vote: d.value("prevote").unwrap_or(false),

@@ -3,6 +3,9 @@
 mod cluster;
 mod confchange;
 mod datafile;
+mod hostile;
 mod interaction;
+mod native;
 mod quorum;
 mod transcripts;
+mod twins;

@@ -21,8 +21,6 @@ pub(crate) enum Sabotage {
     DoneBeforeDurable,
     /// Acknowledgements and votes are sent at once.
     ResponsesAtOnce,
-    /// Only requests for votes are sent at once.
-    VoteRequestsAtOnce,
     /// Hard states are not stored.
     HardStateForgotten,
     /// A disk is lost, and the member comes back under its id.

@@ -196,13 +196,8 @@ impl World {
                 }
                 self.checker
                     .appends(member.id, leads, &mut member.shadow, &append.entries);
-                let is_vote = |m: &Message| m.msg_type == MessageType::Vote as i32;
-                match self.sabotage {
-                    Some(Sabotage::ResponsesAtOnce) => outgoing.append(&mut append.responses),
-                    Some(Sabotage::VoteRequestsAtOnce) => {
-                        outgoing.extend(append.responses.extract_if(.., |m| is_vote(m)));
-                    }
-                    _ => {}
+                if self.sabotage == Some(Sabotage::ResponsesAtOnce) {
+                    outgoing.append(&mut append.responses);
                 }
                 member.write(append, self.sabotage);
             }
@@ -667,11 +662,10 @@ fn broken_duties_are_noticed() {
     for sabotage in [
         Sabotage::DoneBeforeDurable,
         Sabotage::ResponsesAtOnce,
-        Sabotage::VoteRequestsAtOnce,
         Sabotage::HardStateForgotten,
         Sabotage::DiskLost,
     ] {
-        match (0..1_000).find_map(|seed| Some((seed, violation(seed, sabotage)?))) {
+        match (0..300).find_map(|seed| Some((seed, violation(seed, sabotage)?))) {
             Some((seed, text)) => println!("{sabotage:?} is noticed with seed {seed}: {text}"),
             None => missed.push(sabotage),
         }
