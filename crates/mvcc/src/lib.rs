@@ -9,14 +9,24 @@
 //!
 //! This crate knows nothing of raft, leases, users or sockets: it is told what to write.
 
-mod history;
+mod checkpoint;
+mod hash;
+mod index;
+mod maintain;
 mod mvcc;
+mod range;
+mod record;
 mod request;
+mod restore;
 mod stream;
+mod txn;
 mod view;
 
-pub use history::{Change, CheckpointError, CheckpointWriter};
-pub use mvcc::{Mvcc, WriteTxn};
+pub use checkpoint::CheckpointWriter;
+pub use index::IndexStats;
+pub use mvcc::Mvcc;
 pub use request::{KeyMeta, KvHash, MvccError, RangeResult, Size};
+pub use restore::{CheckpointError, Restore};
 pub use stream::{RangeChunk, RangeEnd, RangeStream};
+pub use txn::{Change, WriteTxn};
 pub use view::{View, Views};

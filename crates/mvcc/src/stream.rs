@@ -1,12 +1,12 @@
 //! A range given out in chunks (etcd's RangeStream).
 //!
 //! The stream holds no view between chunks, so a slow reader pins nothing: each chunk is read at
-//! the pinned revision from the view that is newest then, or ends the stream as compacted.
+//! the pinned revision from the view that is newest then, or the stream ends as compacted.
 
 use crate::{MvccError, View};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tenet_base::{Revision, limits};
-use tenet_proto::etcdserverpb::RangeRequest;
+use tenet_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use tenet_proto::mvccpb::KeyValue;
 use tenet_proto::prost::Message;
 
@@ -33,26 +33,36 @@ pub struct RangeEnd {
 /// A range in progress. Sorts and revision filters are the caller's to refuse.
 #[derive(Debug)]
 pub struct RangeStream {
-    req: RangeRequest,
-    request_bytes_max: usize,
-    chunk_keys: usize,
-    begun: Option<Revision>,
-    count: i64,
+    /// What the next chunk asks for; the limit is the chunk's.
+    next: RangeRequest,
+    /// Keys that may still be given out.
     left: i64,
+    /// Bytes of a message that chunks are steered to.
+    target_bytes: usize,
+    begun: Option<Begun>,
     done: bool,
 }
 
+/// What the first chunk decides.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    revision: Revision,
+    count: i64,
+}
+
 impl RangeStream {
-    /// A stream for `req`; chunks aim at half to twice `request_bytes_max`.
+    /// A stream for `req`. A chunk smaller than half of `target_bytes` (etcd takes
+    /// `--max-request-bytes`) doubles the keys of the next, one larger than twice it halves them.
     #[must_use]
-    pub fn new(req: RangeRequest, request_bytes_max: usize) -> Self {
+    pub fn new(mut req: RangeRequest, target_bytes: usize) -> Self {
+        let left = if req.limit == 0 { i64::MAX } else { req.limit };
+        // A negative limit is none, and then all comes in one message.
+        req.limit = left.min(limits::RANGE_STREAM_FIRST_CHUNK_KEYS as i64);
         RangeStream {
-            left: req.limit.max(0),
-            req,
-            request_bytes_max,
-            chunk_keys: limits::RANGE_STREAM_FIRST_CHUNK_KEYS,
+            next: req,
+            left,
+            target_bytes,
             begun: None,
-            count: 0,
             done: false,
         }
     }
@@ -63,60 +73,73 @@ impl RangeStream {
         if self.done {
             return None;
         }
-        let result = self.chunk(view);
-        self.done = result.as_ref().map_or(true, |chunk| chunk.end.is_some());
-        Some(result)
+        let chunk = self.chunk(view);
+        self.done = chunk.as_ref().map_or(true, |chunk| chunk.end.is_some());
+        Some(chunk)
     }
 
     fn chunk(&mut self, view: &View) -> Result<RangeChunk, MvccError> {
-        let limited = self.req.limit > 0;
-        let wanted = self.chunk_keys as i64;
-        let mut req = self.req.clone();
-        req.limit = if limited {
-            wanted.min(self.left)
-        } else {
-            wanted
+        let found = match self.begun {
+            None => view.range(&self.next)?,
+            Some(_) => view.range_uncounted(&self.next)?,
         };
-        let result = view.range(&req)?;
-        let begun = *self.begun.get_or_insert_with(|| {
-            if self.req.revision <= 0 {
-                self.req.revision = view.revision().0;
-            }
-            self.count = result.count;
-            view.revision()
+        let begun = *self.begun.get_or_insert(Begun {
+            revision: view.revision(),
+            count: found.count,
         });
-        self.left -= result.kvs.len() as i64;
-        if req.count_only || !result.more || (limited && self.left == 0) {
-            let end = RangeEnd {
-                revision: begun,
-                more: result.more,
-                count: self.count,
-            };
+        if self.next.revision <= 0 {
+            self.next.revision = begun.revision.0;
+        }
+        if self.left > 0 {
+            self.left -= found.kvs.len() as i64;
+        }
+        let last = found.kvs.last().filter(|_| found.more && self.left != 0);
+        let Some(last) = last else {
             return Ok(RangeChunk {
-                kvs: result.kvs,
-                end: Some(end),
+                end: Some(RangeEnd {
+                    revision: begun.revision,
+                    more: found.more,
+                    count: begun.count,
+                }),
+                kvs: found.kvs,
             });
-        }
-        let bytes: usize = result.kvs.iter().map(Message::encoded_len).sum();
-        if bytes < self.request_bytes_max / 2 {
-            self.chunk_keys = self.chunk_keys.saturating_mul(2);
-        } else if bytes > self.request_bytes_max.saturating_mul(2) {
-            self.chunk_keys = (self.chunk_keys / 2).max(1);
-        }
-        if let Some(last) = result.kvs.last() {
-            self.req.key = successor(&last.key);
-        }
+        };
+        self.next.key = successor(&last.key);
+        let mut message = RangeResponse {
+            header: Some(ResponseHeader {
+                revision: view.revision().0,
+                ..ResponseHeader::default()
+            }),
+            // etcd reads one key more than the chunk holds, and counts as far as it reads.
+            count: found.kvs.len() as i64 + 1,
+            more: true,
+            kvs: found.kvs,
+        };
+        self.next.limit = self.next_keys(message.encoded_len());
         Ok(RangeChunk {
-            kvs: result.kvs,
+            kvs: std::mem::take(&mut message.kvs),
             end: None,
         })
+    }
+
+    /// Keys of the next chunk, after one of `bytes`.
+    fn next_keys(&self, bytes: usize) -> i64 {
+        let keys = self.next.limit;
+        let keys = if bytes < self.target_bytes / 2 {
+            keys.saturating_mul(2)
+        } else if bytes > self.target_bytes.saturating_mul(2) {
+            keys / 2
+        } else {
+            keys
+        };
+        keys.clamp(1, self.left)
     }
 }
 
 /// The first key after `key`.
 fn successor(key: &[u8]) -> Bytes {
-    let mut next = BytesMut::with_capacity(key.len() + 1);
-    next.put_slice(key);
-    next.put_u8(0);
-    next.freeze()
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
 }

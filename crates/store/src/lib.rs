@@ -37,8 +37,8 @@ pub trait StoreView: Records + Clone {
     /// All records from `from` on, oldest first. Some of them may have been released.
     fn scan(&self, from: Rev) -> impl Iterator<Item = Record<'_>>;
 
-    /// Where this view holds the record at `rev`.
-    fn locate(&self, rev: Rev) -> Option<Place>;
+    /// The record at `rev`.
+    fn find(&self, rev: Rev) -> Option<Record<'_>>;
 }
 
 /// The writer's half.

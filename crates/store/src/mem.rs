@@ -8,7 +8,7 @@
 //! Released records are counted by sealed segment, apart from the segments themselves.
 
 use crate::segment::{SLOT_BYTES, Segment, SegmentBuilder};
-use crate::{Place, Record, Records, Rev, Store, StoreSize, StoreView};
+use crate::{Record, Records, Rev, Store, StoreSize, StoreView};
 use bytes::Bytes;
 use std::sync::Arc;
 use tenet_base::limits::STORE_SEGMENT_BYTES;
@@ -138,13 +138,10 @@ impl StoreView for MemView {
         })
     }
 
-    fn locate(&self, rev: Rev) -> Option<Place> {
+    fn find(&self, rev: Rev) -> Option<Record<'_>> {
         let number = self.segment_of(rev)?;
-        let slot = self.segment(number)?.segment.find(rev)?;
-        Some(Place {
-            segment: number as u32,
-            slot: slot as u32,
-        })
+        let segment = &self.segment(number)?.segment;
+        Some(segment.record(number, segment.find(rev)?))
     }
 }
 
@@ -445,7 +442,8 @@ mod tests {
                 assert_eq!(after.get(rev), Some(data), "record {rev}");
                 assert_eq!(view.get(*rev).as_deref(), Some(&data[..]));
                 assert_eq!(store.get(*rev).as_deref(), Some(&data[..]));
-                assert!(view.locate(*rev).is_some());
+                let found = view.find(*rev).expect("there");
+                assert_eq!((found.rev, found.data), (*rev, &data[..]));
             }
             let size = store.size();
             let live: usize = model.values().map(|data| data.len() + SLOT_BYTES).sum();

@@ -1,0 +1,87 @@
+//! The physical work of compactions, in steps between two entries.
+//!
+//! Compactions are worked off in the order they were scheduled. Of each, first the hash is taken
+//! over everything it covers, then what it supersedes is dropped from the index and released in
+//! the store. When none is left, the store rewrites segments that hold little.
+
+use crate::Mvcc;
+use crate::hash::{HashJob, Shown};
+use crate::index::PruneAt;
+use std::collections::VecDeque;
+use tenet_store::Store;
+
+/// A compaction and the compact revision before it.
+#[derive(Clone, Copy, Debug)]
+struct Scheduled {
+    at: i64,
+    before: i64,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Hash(Box<HashJob>, i64),
+    Prune(PruneAt, i64),
+}
+
+/// What is to be done and how far it has come.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    queue: VecDeque<Scheduled>,
+    stage: Stage,
+}
+
+impl Maintenance {
+    pub(crate) fn schedule(&mut self, at: i64, before: i64) {
+        self.queue.push_back(Scheduled { at, before });
+    }
+
+    pub(crate) fn is_compacting(&self) -> bool {
+        !self.queue.is_empty() || !matches!(self.stage, Stage::Idle)
+    }
+}
+
+impl Mvcc {
+    /// Works until about `budget` entries or records were looked at. Returns whether work is left.
+    pub(crate) fn maintain(&mut self, budget: usize) -> bool {
+        let mut budget = budget.max(1);
+        while budget > 0 {
+            match std::mem::take(&mut self.maintenance.stage) {
+                Stage::Idle => {
+                    let Some(next) = self.maintenance.queue.pop_front() else {
+                        let looked = self.store.maintain(budget);
+                        if looked == 0 {
+                            return false;
+                        }
+                        budget = budget.saturating_sub(looked);
+                        continue;
+                    };
+                    let (tree, store) = (self.tree.clone(), self.store.view());
+                    let job = HashJob::new(tree, store, Shown::Kept, next.at, next.before);
+                    self.maintenance.stage = Stage::Hash(Box::new(job), next.at);
+                }
+                Stage::Hash(mut job, at) => {
+                    self.maintenance.stage = match job.step(&mut budget) {
+                        None => Stage::Hash(job, at),
+                        Some(hash) => {
+                            self.hashes.push(hash);
+                            Stage::Prune(PruneAt::default(), at)
+                        }
+                    };
+                }
+                Stage::Prune(from, at) => {
+                    let pruned = self.tree.prune(at, from, budget);
+                    for rev in pruned.dropped {
+                        self.store.release(rev);
+                    }
+                    budget = budget.saturating_sub(pruned.looked);
+                    if let Some(next) = pruned.next {
+                        self.maintenance.stage = Stage::Prune(next, at);
+                    }
+                }
+            }
+        }
+        true
+    }
+}

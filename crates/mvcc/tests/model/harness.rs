@@ -1,0 +1,255 @@
+//! The store, the twin and the bucket, driven together and compared.
+
+use crate::bucket::Bucket;
+use crate::twin::Twin;
+use bytes::Bytes;
+use std::sync::Arc;
+use tenet_base::world::SplitMix64;
+use tenet_base::{Index, LeaseId, Revision, Rng, Term};
+use tenet_mvcc::{Mvcc, MvccError, RangeStream, View, Views};
+use tenet_proto::etcdserverpb::RangeRequest;
+
+/// A published state and what it must show.
+#[derive(Clone)]
+pub(crate) struct Pinned {
+    view: Arc<View>,
+    twin: Twin,
+    bucket: Bucket,
+    /// Whether hashes of compactions may still be missing.
+    compacting: bool,
+    /// Whether a transaction wrote a key again that it had deleted. etcd's API refuses that, and
+    /// its compaction would lose such a write, so there is no hash to compare with.
+    rewritten: bool,
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) enum Write {
+    Put(Bytes, Bytes, i64),
+    Delete(Bytes, Bytes),
+}
+
+pub(crate) struct Harness {
+    pub(crate) mvcc: Mvcc,
+    views: Views,
+    pub(crate) twin: Twin,
+    bucket: Bucket,
+    pub(crate) published: Pinned,
+    unpublished: bool,
+    rewritten: bool,
+    applied: u64,
+}
+
+impl Harness {
+    pub(crate) fn new() -> Self {
+        let mvcc = Mvcc::new();
+        let (twin, bucket) = (Twin::new(), Bucket::new());
+        Harness {
+            views: mvcc.views(),
+            published: Pinned {
+                view: mvcc.views().load(),
+                twin: twin.clone(),
+                bucket: bucket.clone(),
+                compacting: false,
+                rewritten: false,
+            },
+            mvcc,
+            twin,
+            bucket,
+            unpublished: false,
+            rewritten: false,
+            applied: 0,
+        }
+    }
+
+    /// Runs a transaction, with each of `reads` answered between any two writes.
+    pub(crate) fn txn(&mut self, writes: &[Write], reads: &[RangeRequest]) {
+        let before = self.twin.revision;
+        let main = before + 1;
+        let mut sub = 0;
+        let mut changed: Vec<(Bytes, bool)> = Vec::new();
+        let mut txn = self.mvcc.begin();
+        for write in writes {
+            match write {
+                Write::Put(key, value, lease) => {
+                    self.rewritten |= changed.contains(&(key.clone(), true));
+                    txn.put(key, value, LeaseId(*lease));
+                    self.twin.put(main, sub, key, value, *lease);
+                    self.bucket
+                        .put((main, sub), self.twin.newest(key).expect("just put"));
+                    changed.push((key.clone(), false));
+                    sub += 1;
+                }
+                Write::Delete(from, range_end) => {
+                    let live = self.twin.live(from, range_end, i64::MAX);
+                    let keys: Vec<Bytes> = live.into_iter().map(|kv| kv.key.clone()).collect();
+                    assert_eq!(txn.keys(from, range_end), keys);
+                    let there = self.twin.newest(from).is_some();
+                    assert!(there || !txn.delete(from), "deleted what is not there");
+                    for key in keys {
+                        assert!(txn.delete(&key));
+                        self.twin.delete(main, sub, &key);
+                        self.bucket.delete((main, sub), &key);
+                        changed.push((key, true));
+                        sub += 1;
+                    }
+                }
+            }
+            let now = before + i64::from(sub > 0);
+            assert_eq!(txn.revision(), Revision(now));
+            for read in reads {
+                assert_eq!(txn.range(read), self.twin.range(read, now), "{read:?}");
+                let newest = self.twin.newest(&read.key);
+                assert_eq!(txn.get(&read.key).as_ref(), newest);
+                let head = txn.head(&read.key);
+                assert_eq!(
+                    head.map(|head| (head.create_revision.0, head.mod_revision.0, head.version)),
+                    newest.map(|kv| (kv.create_revision, kv.mod_revision, kv.version))
+                );
+            }
+        }
+        assert_eq!(txn.changed(), sub > 0);
+        let changes = txn.changes().iter().enumerate().map(|(at, change)| {
+            assert_eq!((change.revision.0, change.sub), (main, at as u32));
+            (change.key.clone(), change.tombstone)
+        });
+        assert_eq!(changes.collect::<Vec<_>>(), changed);
+        self.twin.revision += i64::from(sub > 0);
+        self.bucket.revision = self.twin.revision;
+        self.unpublished |= sub > 0;
+        assert_eq!(txn.end(), Revision(self.twin.revision));
+        assert_eq!(self.mvcc.revision(), Revision(self.twin.revision));
+    }
+
+    pub(crate) fn compact(&mut self, at: i64) {
+        let expected = self.twin.compact(at);
+        assert_eq!(self.mvcc.compact(at), expected);
+        if expected.is_ok() {
+            self.bucket.compact(at);
+            self.unpublished = true;
+            assert!(self.mvcc.compaction_pending());
+        }
+    }
+
+    pub(crate) fn maintain(&mut self, budget: usize) -> bool {
+        let left = self.mvcc.step_maintenance(budget);
+        assert!(left || !self.mvcc.compaction_pending());
+        if !self.unpublished {
+            self.take_view();
+        }
+        left
+    }
+
+    pub(crate) fn publish(&mut self) {
+        self.applied += 1;
+        self.mvcc
+            .publish(Index(self.applied), Term(self.applied / 10));
+        self.unpublished = false;
+        self.take_view();
+        assert_eq!(self.published.view.applied(), Index(self.applied));
+    }
+
+    fn take_view(&mut self) {
+        self.published = Pinned {
+            view: self.views.load(),
+            twin: self.twin.clone(),
+            bucket: self.bucket.clone(),
+            compacting: self.mvcc.compaction_pending(),
+            rewritten: self.rewritten,
+        };
+    }
+
+    /// Goes on with a store restored from the bytes of a checkpoint of what was published.
+    /// `between` is done to the old store after each piece.
+    pub(crate) fn restart(&mut self, mut between: impl FnMut(&mut Mvcc)) {
+        let mut pieces = Vec::new();
+        for piece in self.mvcc.checkpoint() {
+            pieces.push(piece);
+            between(&mut self.mvcc);
+        }
+        self.mvcc = Mvcc::restore(pieces).expect("an intact checkpoint");
+        self.views = self.mvcc.views();
+        self.twin = self.published.twin.clone();
+        self.bucket = self.published.bucket.clone();
+        self.bucket.hashes.clear();
+        self.unpublished = false;
+        self.applied = self.published.view.applied().0;
+        let old = Arc::clone(&self.published.view);
+        self.take_view();
+        let new = &self.published.view;
+        assert_eq!((new.applied(), new.term()), (old.applied(), old.term()));
+        assert_eq!(self.mvcc.size().db_bytes, self.mvcc.size().db_in_use_bytes);
+    }
+}
+
+impl Pinned {
+    pub(crate) fn compare_range(&self, req: &RangeRequest) {
+        let expected = self.twin.range(req, self.twin.revision);
+        assert_eq!(self.view.range(req), expected, "{req:?}");
+    }
+
+    pub(crate) fn compare_stream(&self, req: &RangeRequest, target_bytes: usize) {
+        let mut stream = RangeStream::new(req.clone(), target_bytes);
+        let mut merged = tenet_mvcc::RangeResult::default();
+        let mut ended = None;
+        while let Some(chunk) = stream.next(&self.view) {
+            assert!(ended.is_none(), "a message behind the last");
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    assert_eq!(self.twin.range(req, self.twin.revision), Err(error));
+                    return;
+                }
+            };
+            merged.kvs.extend(chunk.kvs);
+            ended = chunk.end;
+        }
+        let end = ended.expect("a last message");
+        assert_eq!(end.revision, Revision(self.twin.revision));
+        (merged.more, merged.count) = (end.more, end.count);
+        assert_eq!(
+            Ok(merged),
+            self.twin.range(req, self.twin.revision),
+            "{req:?}"
+        );
+    }
+
+    pub(crate) fn compare_hash(&self, revision: i64) {
+        let found = self.view.hash_kv(revision);
+        let expected = self.bucket.hash_kv(revision);
+        if self.rewritten {
+            assert_eq!(found.is_ok(), expected.is_ok());
+        } else if self.compacting && found != expected {
+            assert_eq!(
+                found,
+                self.bucket.hash_uncached(revision),
+                "hash at {revision}"
+            );
+        } else {
+            assert_eq!(found, expected, "hash at {revision}");
+        }
+    }
+
+    pub(crate) fn compare_numbers(&self) {
+        assert_eq!(self.view.revision(), Revision(self.twin.revision));
+        let compacted = self.view.compact_revision().map_or(-1, Revision::get);
+        assert_eq!(compacted, self.twin.compacted);
+        if !self.rewritten {
+            assert_eq!(self.view.hash_all(7), self.bucket.hash_all(7));
+        }
+        let size = self.view.size();
+        assert!(size.db_in_use_bytes <= size.db_bytes);
+        let future = RangeRequest {
+            key: Bytes::from_static(b"k"),
+            revision: self.twin.revision + 1,
+            ..RangeRequest::default()
+        };
+        assert_eq!(self.view.range(&future), Err(MvccError::FutureRevision));
+    }
+
+    /// A revision around those that can be read.
+    pub(crate) fn some_revision(&self, rng: &mut SplitMix64) -> i64 {
+        let low = self.twin.compacted - 2;
+        low + rng.below((self.twin.revision - low + 3) as u64) as i64
+    }
+}

@@ -1,0 +1,9 @@
+//! The store against a dumb twin: a map of the full history of every key, obvious code.
+
+mod bucket;
+mod harness;
+mod histories;
+mod reclaim;
+mod streams;
+mod threads;
+mod twin;

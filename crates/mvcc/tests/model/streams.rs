@@ -1,0 +1,140 @@
+//! How a stream is cut into messages, and what ends it.
+
+use bytes::Bytes;
+use tenet_base::{Index, LeaseId, Revision, Term};
+use tenet_mvcc::{Mvcc, MvccError, RangeStream};
+use tenet_proto::etcdserverpb::RangeRequest;
+
+const REQUEST_BYTES_MAX: usize = 1_572_864;
+
+fn store(keys: usize, value_bytes: usize) -> Mvcc {
+    let mut mvcc = Mvcc::new();
+    for number in 0..keys {
+        let mut txn = mvcc.begin();
+        let key = Bytes::from(format!("key/{number:05}"));
+        txn.put(&key, &Bytes::from(vec![b'v'; value_bytes]), LeaseId(0));
+        txn.end();
+    }
+    mvcc.publish(Index(1), Term(1));
+    mvcc
+}
+
+fn all() -> RangeRequest {
+    RangeRequest {
+        key: Bytes::from_static(&[0]),
+        range_end: Bytes::from_static(&[0]),
+        ..RangeRequest::default()
+    }
+}
+
+fn chunks(mvcc: &Mvcc, req: RangeRequest) -> Vec<usize> {
+    let view = mvcc.views().load();
+    let mut stream = RangeStream::new(req, REQUEST_BYTES_MAX);
+    std::iter::from_fn(|| stream.next(&view))
+        .map(|chunk| chunk.expect("readable").kvs.len())
+        .collect()
+}
+
+/// The first three are what etcd 3.7.1 sends.
+#[test]
+fn messages_double_until_they_are_large_enough() {
+    let large = store(300, 20_000);
+    assert_eq!(chunks(&large, all()), [10, 20, 40, 40, 40, 40, 40, 40, 30]);
+    let small = store(300, 100);
+    assert_eq!(chunks(&small, all()), [10, 20, 40, 80, 150]);
+    let huge = store(40, 500_000);
+    assert_eq!(chunks(&huge, all()), [10, 5, 5, 5, 5, 5, 5]);
+    let limited = RangeRequest { limit: 35, ..all() };
+    assert_eq!(chunks(&small, limited), [10, 20, 5]);
+    let below_first = RangeRequest { limit: 4, ..all() };
+    assert_eq!(chunks(&small, below_first), [4]);
+    let no_limit = RangeRequest { limit: -1, ..all() };
+    assert_eq!(
+        chunks(&small, no_limit),
+        [300],
+        "a negative limit is none, in one message"
+    );
+    assert_eq!(
+        chunks(&store(0, 0), all()),
+        [0],
+        "an empty range is one message"
+    );
+    let counted = RangeRequest {
+        count_only: true,
+        ..all()
+    };
+    assert_eq!(chunks(&small, counted), [0]);
+}
+
+#[test]
+fn later_writes_are_not_seen_and_compaction_ends_the_stream() {
+    let mut mvcc = store(100, 10);
+    let views = mvcc.views();
+    let mut stream = RangeStream::new(all(), REQUEST_BYTES_MAX);
+    let first = stream
+        .next(&views.load())
+        .expect("a chunk")
+        .expect("readable");
+    assert_eq!((first.kvs.len(), first.end), (10, None));
+    let begun = mvcc.revision();
+
+    let mut txn = mvcc.begin();
+    txn.put(
+        &Bytes::from_static(b"key/00015"),
+        &Bytes::from_static(b"new"),
+        LeaseId(0),
+    );
+    assert!(txn.delete(b"key/00016"));
+    txn.put(
+        &Bytes::from_static(b"key/00016/new"),
+        &Bytes::new(),
+        LeaseId(0),
+    );
+    txn.end();
+    mvcc.publish(Index(2), Term(1));
+    let second = stream
+        .next(&views.load())
+        .expect("a chunk")
+        .expect("readable");
+    assert_eq!(second.kvs.len(), 20);
+    assert_eq!(second.kvs[5].value, Bytes::from(vec![b'v'; 10]));
+    assert_eq!(second.kvs[6].key, Bytes::from_static(b"key/00016"));
+
+    // Compacted exactly at the pinned revision, it goes on; above it, it ends.
+    mvcc.compact(begun.0).expect("not compacted before");
+    while mvcc.step_maintenance(10) {}
+    mvcc.publish(Index(3), Term(1));
+    let third = stream
+        .next(&views.load())
+        .expect("a chunk")
+        .expect("readable");
+    assert_eq!(third.kvs.len(), 40);
+    mvcc.compact(begun.0 + 1).expect("above the last");
+    mvcc.publish(Index(4), Term(1));
+    assert_eq!(stream.next(&views.load()), Some(Err(MvccError::Compacted)));
+    assert_eq!(stream.next(&views.load()), None);
+}
+
+#[test]
+fn the_last_message_tells_the_whole_count_and_the_first_revision() {
+    let mut mvcc = store(25, 10);
+    let views = mvcc.views();
+    let mut stream = RangeStream::new(RangeRequest { limit: 12, ..all() }, REQUEST_BYTES_MAX);
+    stream
+        .next(&views.load())
+        .expect("a chunk")
+        .expect("readable");
+    let begun = mvcc.revision();
+    let mut txn = mvcc.begin();
+    txn.put(&Bytes::from_static(b"other"), &Bytes::new(), LeaseId(0));
+    txn.end();
+    mvcc.publish(Index(2), Term(1));
+    let last = stream
+        .next(&views.load())
+        .expect("a chunk")
+        .expect("readable");
+    let end = last.end.expect("the last");
+    assert_eq!((last.kvs.len(), end.more, end.count), (2, true, 25));
+    assert_eq!(end.revision, begun);
+    assert_eq!(begun, Revision(26));
+}
