@@ -29,9 +29,10 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// These arguments in the environment of this process, on this machine.
+    /// These arguments, in the environment and under the name of this process, on this machine.
     #[must_use]
-    pub fn of_process(program: &str, args: Vec<String>) -> Self {
+    pub fn of_process(args: Vec<String>) -> Self {
+        let program = std::env::args_os().next().unwrap_or_default();
         // A variable that is not UTF-8 is none of ours, or has a value that no flag takes.
         let variables = std::env::vars_os().map(|(key, value)| {
             (
@@ -40,7 +41,7 @@ impl Invocation {
             )
         });
         Self {
-            program: program.to_owned(),
+            program: program.to_string_lossy().into_owned(),
             args,
             variables: variables.collect(),
             default_host: host::default_host,
