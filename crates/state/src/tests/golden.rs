@@ -8,7 +8,7 @@ use tenet_proto::etcdserverpb::{HashKvRequest, RangeRequest};
 use tenet_proto::mvccpb::KeyValue;
 
 fn log() -> Vec<tenet_proto::raftpb::Entry> {
-    wal::entries(&gunzip(include_bytes!("../../testdata/golden/wal.gz")))
+    wal::entries(gunzip(include_bytes!("../../testdata/golden/wal.gz")))
 }
 
 fn replayed() -> State {

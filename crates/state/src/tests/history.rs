@@ -56,7 +56,7 @@ struct Replay {
 
 impl Replay {
     fn new() -> Self {
-        let log = wal::entries(&gunzip(include_bytes!("../../testdata/history/wal.gz")));
+        let log = wal::entries(gunzip(include_bytes!("../../testdata/history/wal.gz")));
         Replay {
             state: State::new(config()),
             log: log.into_iter(),

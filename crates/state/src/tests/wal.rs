@@ -1,35 +1,34 @@
 //! The entries in a segment of etcd's log.
 
-use tenet_proto::prost::Message;
+use bytes::Bytes;
+use tenet_base::disk::{DiskError, DiskView, FilePath};
 use tenet_proto::raftpb::Entry;
 
-/// A record of the log.
-#[derive(Clone, PartialEq, Message)]
-#[prost(prost_path = "tenet_proto::prost")]
-struct Record {
-    #[prost(int64, tag = "1")]
-    kind: i64,
-    #[prost(bytes = "bytes", tag = "3")]
-    data: bytes::Bytes,
+/// A directory that holds one log segment, the first.
+struct Directory(Bytes);
+
+const SEGMENT: &str = "0000000000000000-0000000000000000.wal";
+
+impl DiskView for Directory {
+    fn list(&self, _dir: &FilePath) -> Result<Option<Vec<String>>, DiskError> {
+        Ok(Some(vec![SEGMENT.to_owned()]))
+    }
+
+    fn len(&self, path: &FilePath) -> Result<Option<u64>, DiskError> {
+        Ok((path.name() == SEGMENT).then_some(self.0.len() as u64))
+    }
+
+    fn read_at(&self, _path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        let start = self.0.len().min(offset as usize);
+        let end = self.0.len().min(start.saturating_add(len));
+        Ok(self.0.slice(start..end))
+    }
 }
 
-const ENTRY: i64 = 2;
-
-/// The entries, each index once, in order. The segment must be whole.
-pub(super) fn entries(mut segment: &[u8]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
-    while let Some((field, rest)) = segment.split_first_chunk::<8>() {
-        // Low 56 bits: length; if the top bit is set, its byte holds the padding behind it.
-        let field = u64::from_le_bytes(*field);
-        let len = (field & ((1 << 56) - 1)) as usize;
-        let padding = if field >> 63 == 1 { field >> 56 & 7 } else { 0 } as usize;
-        let record = Record::decode(&rest[..len]).unwrap();
-        if record.kind == ENTRY {
-            let entry = Entry::decode(record.data).unwrap();
-            entries.retain(|earlier| earlier.index < entry.index);
-            entries.push(entry);
-        }
-        segment = &rest[len + padding..];
-    }
-    entries
+/// The entries, each index once, in order.
+pub(super) fn entries(segment: Vec<u8>) -> Vec<Entry> {
+    let directory = Directory(segment.into());
+    let log = tenet_wal::read(&directory, &FilePath::new("wal"), tenet_wal::From::Oldest).unwrap();
+    assert_eq!(log.damage, None);
+    log.entries
 }
