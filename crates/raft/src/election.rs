@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tenet_base::{MemberId, Term};
 use tenet_proto::raftpb::{Message, MessageType};
 
+use crate::config::ReadOnly;
 use crate::log::EntryId;
 use crate::quorum::VoteResult;
 use crate::raft::{Raft, Role};
@@ -29,8 +30,15 @@ pub(crate) enum Campaign {
 }
 
 impl<S: LogStore> Raft<S> {
-    /// Campaigns now, if this member can.
+    /// Campaigns now, if this member can. With lease-based reads not while it hears from a leader,
+    /// which counts on that.
     pub fn campaign(&mut self) {
+        if self.promised_ticks == 0 {
+            self.start_campaign();
+        }
+    }
+
+    pub(crate) fn start_campaign(&mut self) {
         let pre_vote = self.config.pre_vote;
         self.start(if pre_vote {
             Campaign::PreElection
@@ -79,13 +87,22 @@ impl<S: LogStore> Raft<S> {
         }
     }
 
-    /// Whether a request for votes must go unheard: a leader is in office, and whoever asks has
-    /// lost touch with it.
+    /// A leader is heard from, and may count on this member for an election timeout.
+    pub(crate) fn promise(&mut self) {
+        if self.config.read_only == ReadOnly::LeaseBased {
+            self.promised_ticks = self.config.election_ticks;
+        }
+    }
+
+    /// Whether a request for votes goes unheard: a leader is in office, and whoever asks has lost
+    /// touch with it.
     pub(crate) fn is_shielded(&self, request: &Message) -> bool {
-        self.config.check_quorum
-            && !self.leader().is_zero()
-            && self.election_elapsed < self.config.election_ticks
-            && request.context != TRANSFER_CONTEXT
+        if request.context == TRANSFER_CONTEXT {
+            return false;
+        }
+        let heard = self.election_elapsed < self.config.election_ticks;
+        let leader = self.config.check_quorum && !self.leader().is_zero() && heard;
+        self.promised_ticks > 0 || (leader && Term(request.term) > self.term())
     }
 
     /// A candidate asks.

@@ -23,6 +23,7 @@ impl<S: LogStore> Raft<S> {
             index: Index(message.index),
         };
         if previous.index < committed {
+            self.check_fork(from, &message)?;
             self.acknowledge(from, committed);
             return Ok(());
         }
@@ -49,6 +50,32 @@ impl<S: LogStore> Raft<S> {
         self.log.commit_to(Index(message.commit).min(last_new));
         self.acknowledge(from, last_new);
         Ok(())
+    }
+
+    /// Committed entries are in every later leader's log. Acknowledging others in their place would
+    /// let that leader commit them.
+    fn check_fork(&self, from: MemberId, message: &Message) -> Result<(), StepError> {
+        let committed = self.log.committed();
+        let previous = (Index(message.index), Term(message.log_term));
+        let entries = message
+            .entries
+            .iter()
+            .map(|entry| (entry.index(), entry.term()));
+        let differs = |(index, term): &(Index, Term)| {
+            *index <= committed && self.log.term(*index).is_ok_and(|own| own != *term)
+        };
+        match std::iter::once(previous).chain(entries).find(differs) {
+            None => Ok(()),
+            Some((index, _)) => {
+                let term = self.term();
+                Err(StepError::ForkedLog {
+                    from,
+                    term,
+                    index,
+                    committed,
+                })
+            }
+        }
     }
 
     fn acknowledge(&mut self, leader: MemberId, index: Index) {

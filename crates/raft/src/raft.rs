@@ -71,6 +71,9 @@ pub struct Raft<S: LogStore> {
     pub(crate) pending_conf_index: Index,
     /// Leader: bytes proposed in this term that are not known to be applied.
     pub(crate) uncommitted_bytes: u64,
+    /// With leases: ticks for which nobody else is voted for, because a leader has been heard from,
+    /// or may have been before a restart. Unlike what is known of the leader, this outlives its term.
+    pub(crate) promised_ticks: u32,
     /// The disk hangs: no campaigns.
     disk_stalled: bool,
 
@@ -121,6 +124,7 @@ impl<S: LogStore> Raft<S> {
             transferee: MemberId::ZERO,
             pending_conf_index: Index::ZERO,
             uncommitted_bytes: 0,
+            promised_ticks: 0,
             disk_stalled: false,
             messages: Vec::new(),
             after_append: Vec::new(),
@@ -133,6 +137,9 @@ impl<S: LogStore> Raft<S> {
             next_append: 0,
             next_done: 0,
         };
+        if raft.term > Term::ZERO {
+            raft.promise();
+        }
         raft.become_follower(raft.term, MemberId::ZERO);
         raft.prev_hard_state = raft.hard_state();
         Ok(raft)
@@ -190,13 +197,15 @@ impl<S: LogStore> Raft<S> {
 
     fn tick_follower(&mut self) {
         self.election_elapsed += 1;
+        self.promised_ticks = self.promised_ticks.saturating_sub(1);
         if self.election_elapsed >= self.election_timeout && self.can_campaign() {
             self.election_elapsed = 0;
-            self.campaign();
+            self.start_campaign();
         }
     }
 
     fn tick_leader(&mut self) {
+        self.reads.tick();
         self.heartbeat_elapsed += 1;
         self.election_elapsed += 1;
         if self.election_elapsed >= self.config.election_ticks {

@@ -5,6 +5,13 @@
 //! for. Reads are numbered within a leadership; heartbeats carry the number of the latest as eight
 //! bytes, and a follower that echoes it confirms that read and all before it.
 //!
+//! With leases, heartbeats also carry the leader's tick, as eight more bytes. A follower that has
+//! heard from a leader grants nobody else its vote for an election timeout; so for about that long
+//! after a tick that a quorum has echoed there is no other leader, and reads need no round. The
+//! lease counts from when the heartbeat was sent, not from when its answer came. It is void for the
+//! rest of the term once another member has been asked to take over, because that member is heard
+//! whatever the others know. A read without a valid lease goes through a round.
+//!
 //! Invariants: no read is answered before the first commit of the term, also by a sole voter: after
 //! a restart the commit index on disk may be older than what was acknowledged. Numbers are never
 //! reused within a term, and nothing outlives it.
@@ -39,8 +46,18 @@ pub(crate) struct Reads {
     /// `confirmed + 1 ..`.
     unconfirmed: VecDeque<(Read, Index)>,
     confirmed: u64,
-    /// The latest number that each member has echoed.
-    acks: Vec<(MemberId, u64)>,
+    /// What each member has echoed last.
+    acks: Vec<(MemberId, Ack)>,
+    /// Ticks since the leadership began.
+    tick: u64,
+    lease_void: bool,
+}
+
+/// What a heartbeat carries and its answer echoes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ack {
+    number: u64,
+    tick: u64,
 }
 
 impl Reads {
@@ -51,6 +68,8 @@ impl Reads {
             unconfirmed: VecDeque::new(),
             confirmed: 0,
             acks: Vec::new(),
+            tick: 0,
+            lease_void: false,
         }
     }
 
@@ -60,6 +79,17 @@ impl Reads {
         self.unconfirmed.clear();
         self.confirmed = 0;
         self.acks.clear();
+        self.tick = 0;
+        self.lease_void = false;
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.tick += 1;
+    }
+
+    /// Another member may campaign although this one leads.
+    pub(crate) fn void_lease(&mut self) {
+        self.lease_void = true;
     }
 
     fn is_full(&self) -> bool {
@@ -73,24 +103,44 @@ impl Reads {
 
     /// What heartbeats carry: nothing when no read waits for them.
     pub(crate) fn heartbeat_context(&self) -> Bytes {
-        match self.unconfirmed.is_empty() {
-            true => Bytes::new(),
-            false => Bytes::copy_from_slice(&self.latest().to_le_bytes()),
+        let number = self.latest().to_le_bytes();
+        match self.mode {
+            ReadOnly::Safe if self.unconfirmed.is_empty() => Bytes::new(),
+            ReadOnly::Safe => Bytes::copy_from_slice(&number),
+            ReadOnly::LeaseBased => {
+                Bytes::copy_from_slice(&[number, self.tick.to_le_bytes()].concat())
+            }
         }
     }
 
-    fn record_ack(&mut self, from: MemberId, number: u64) {
+    /// Reads back what a heartbeat carried. Nothing that was never sent is believed.
+    fn parse(&self, context: &[u8]) -> Option<Ack> {
+        let (number, rest) = context.split_first_chunk()?;
+        let tick = rest
+            .first_chunk()
+            .map_or(0, |tick| u64::from_le_bytes(*tick));
+        let ack = Ack {
+            number: u64::from_le_bytes(*number),
+            tick,
+        };
+        (ack.number <= self.latest() && ack.tick <= self.tick).then_some(ack)
+    }
+
+    fn record_ack(&mut self, from: MemberId, ack: Ack) {
         match self.acks.iter_mut().find(|(id, _)| *id == from) {
-            Some((_, acked)) => *acked = number.max(*acked),
-            None => self.acks.push((from, number)),
+            Some((_, known)) => {
+                known.number = known.number.max(ack.number);
+                known.tick = known.tick.max(ack.tick);
+            }
+            None => self.acks.push((from, ack)),
         }
     }
 
-    fn ack_of(&self, id: MemberId) -> u64 {
+    fn ack_of(&self, id: MemberId) -> Ack {
         self.acks
             .iter()
             .find(|(member, _)| *member == id)
-            .map_or(0, |(_, number)| *number)
+            .map_or(Ack::default(), |(_, ack)| *ack)
     }
 }
 
@@ -154,30 +204,49 @@ impl<S: LogStore> Raft<S> {
 
     fn confirm(&mut self, read: Read) {
         let commit = self.log.committed();
-        let sole_voter = self.tracker.configuration.is_sole_voter(self.id());
-        if sole_voter || self.reads.mode == ReadOnly::LeaseBased {
+        if self.tracker.configuration.is_sole_voter(self.id()) || self.has_lease() {
             return self.answer_read(read, commit);
         }
         self.reads.unconfirmed.push_back((read, commit));
-        self.reads.record_ack(self.id(), self.reads.latest());
         self.broadcast_heartbeat();
+    }
+
+    /// What `id` has confirmed; this member confirms everything to itself.
+    fn ack_of(&self, id: MemberId) -> Ack {
+        match self.is_self(id) {
+            true => Ack {
+                number: self.reads.latest(),
+                tick: self.reads.tick,
+            },
+            false => self.reads.ack_of(id),
+        }
+    }
+
+    /// Whether a quorum still stands by this leader for sure. A follower's timeout may begin up to
+    /// a tick before it counts its first, and the present tick may be almost over: hence two ticks
+    /// less than the timeout.
+    fn has_lease(&self) -> bool {
+        let reads = &self.reads;
+        if reads.mode != ReadOnly::LeaseBased || reads.lease_void {
+            return false;
+        }
+        let echoed = self
+            .tracker
+            .configuration
+            .voters
+            .committed(|id| self.ack_of(id).tick);
+        echoed > 0 && reads.tick - echoed + 2 <= u64::from(self.config.election_ticks)
     }
 
     /// A follower has echoed the context of a heartbeat.
     pub(crate) fn on_read_ack(&mut self, from: MemberId, context: &[u8]) {
-        let Some(number) = context
-            .first_chunk()
-            .map(|bytes| u64::from_le_bytes(*bytes))
-        else {
+        let Some(ack) = self.reads.parse(context) else {
             return;
         };
-        if self.reads.mode != ReadOnly::Safe || number > self.reads.latest() {
-            return;
-        }
-        self.reads.record_ack(from, number);
+        self.reads.record_ack(from, ack);
         let voters = &self.tracker.configuration.voters;
-        let confirmed = voters.committed(|id| self.reads.ack_of(id));
-        while self.reads.confirmed < confirmed.min(u64::MAX - 1) {
+        let confirmed = voters.committed(|id| self.ack_of(id).number);
+        while self.reads.confirmed < confirmed {
             let Some((read, index)) = self.reads.unconfirmed.pop_front() else {
                 break;
             };

@@ -85,6 +85,9 @@ impl<S: LogStore> Raft<S> {
 
     fn on_leader_message(&mut self, kind: MessageType, message: Message) -> Result<(), StepError> {
         let (from, term) = (MemberId(message.from), self.term());
+        if self.role() != Role::Leader {
+            self.promise();
+        }
         match self.role() {
             Role::Leader if kind == MessageType::Snap => return Ok(()),
             Role::Leader => return Err(StepError::SecondLeader { from, term }),
@@ -108,6 +111,12 @@ impl<S: LogStore> Raft<S> {
     /// Whether the message is to be handled.
     fn meet_term(&mut self, kind: MessageType, message: &Message) -> bool {
         let (own, term) = (self.term(), Term(message.term));
+        if matches!(kind, MessageType::Vote | MessageType::PreVote)
+            && term >= own
+            && self.is_shielded(message)
+        {
+            return false;
+        }
         if term.is_zero() || term == own {
             return true;
         }
@@ -116,7 +125,6 @@ impl<S: LogStore> Raft<S> {
             return false;
         }
         match kind {
-            MessageType::Vote | MessageType::PreVote if self.is_shielded(message) => return false,
             // Nobody has begun that term yet.
             MessageType::PreVote => {}
             MessageType::PreVoteResp if !message.reject => {}

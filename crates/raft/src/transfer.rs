@@ -61,7 +61,7 @@ impl<S: LogStore> Raft<S> {
         self.transferee = to;
         self.election_elapsed = 0;
         if caught_up {
-            self.send(MessageType::TimeoutNow, to, Message::default());
+            self.ask_to_take_over(to);
         } else {
             self.send_append(to, true);
         }
@@ -74,7 +74,12 @@ impl<S: LogStore> Raft<S> {
             progress.is_some_and(|progress| progress.matched == self.log.last_index())
         };
         if from == self.transferee && caught_up(from) {
-            self.send(MessageType::TimeoutNow, from, Message::default());
+            self.ask_to_take_over(from);
         }
+    }
+
+    fn ask_to_take_over(&mut self, to: MemberId) {
+        self.reads.void_lease();
+        self.send(MessageType::TimeoutNow, to, Message::default());
     }
 }

@@ -292,19 +292,34 @@ fn entries_that_would_replace_committed_ones_are_refused() {
         index: 3,
         ..Entry::default()
     }];
-    // The position before is known, and committed: the follower only says how far it is.
-    let mut target = Target::new(Role::Follower);
     let message = Message {
         index: 2,
         log_term: 1,
-        entries: entries.clone(),
+        entries,
         ..from_two(MessageType::App)
     };
-    target.raft.step(message).unwrap();
-    assert_eq!(target.raft.status().last, Index(3));
-    assert_eq!(target.raft.log().hard_state().term, 1);
-    target.drive();
-    assert_eq!(target.raft.status().commit, Index(3));
+    let mut target = Target::new(Role::Follower);
+    let error = target
+        .raft
+        .step(message)
+        .expect_err("the entries are refused");
+    assert!(
+        matches!(
+            error,
+            StepError::ForkedLog {
+                index: Index(3),
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let output = target.raft.take_output();
+    let answers = output.append.map_or(0, |append| append.responses.len());
+    assert_eq!(
+        (output.messages.len(), answers),
+        (0, 0),
+        "and not acknowledged"
+    );
 }
 
 #[test]

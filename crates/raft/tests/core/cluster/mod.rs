@@ -15,7 +15,7 @@ use tenet_proto::raftpb::{
     ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Message,
     MessageType,
 };
-use tenet_raft::{Config, Output, Raft, Role};
+use tenet_raft::{Config, Output, Raft, ReadOnly, Role};
 
 use checker::Checker;
 use member::{Member, Sabotage};
@@ -33,6 +33,8 @@ struct World {
     cut: Vec<(u64, u64)>,
     loss_percent: u64,
     duplication_percent: u64,
+    /// All members tick at once, which is what leases need; else each at its own pace.
+    lock_step: bool,
     checker: Checker,
     sabotage: Option<Sabotage>,
     reads: u64,
@@ -79,6 +81,7 @@ impl World {
         let mut rng = SplitMix64::new(seed);
         let voters = 1 + rng.below(5);
         let mut pick = |choices: &[u64]| choices[rng.below(choices.len() as u64) as usize];
+        let lock_step = pick(&[0, 0, 1]) == 1;
         let config = Config {
             election_ticks: 5,
             max_message_bytes: pick(&[0, 60, 1_000, u64::MAX]),
@@ -86,7 +89,11 @@ impl World {
             max_inflight_messages: pick(&[1, 3, 256]) as usize,
             max_uncommitted_bytes: pick(&[200, u64::MAX]),
             pre_vote: pick(&[0, 1]) == 1,
-            check_quorum: pick(&[0, 1]) == 1,
+            check_quorum: lock_step || pick(&[0, 1]) == 1,
+            read_only: match lock_step {
+                true => ReadOnly::LeaseBased,
+                false => ReadOnly::Safe,
+            },
             step_down_on_removal: pick(&[0, 1]) == 1,
             seed,
             ..Config::new(MemberId(1))
@@ -98,6 +105,7 @@ impl World {
             cut: Vec::new(),
             loss_percent: pick(&[0, 2, 10]),
             duplication_percent: pick(&[0, 2, 10]),
+            lock_step,
             rng,
             checker: Checker::default(),
             sabotage,
@@ -144,7 +152,7 @@ impl World {
             0..330 => self.deliver_any(),
             330..560 => self.sync(at),
             560..700 => self.apply(at),
-            700..900 => self.with(at, Raft::tick),
+            700..900 => self.tick(at),
             900..950 => self.propose(at),
             950..960 => self.read(at),
             960..966 => self.change_configuration(),
@@ -160,6 +168,18 @@ impl World {
             _ => {
                 let other = MemberId(1 + self.rng.below(MEMBERS_MAX));
                 self.with(at, |raft| raft.report_unreachable(other));
+            }
+        }
+    }
+
+    fn tick(&mut self, at: usize) {
+        if !self.lock_step {
+            return self.with(at, Raft::tick);
+        }
+        // As often for each member as otherwise.
+        if self.rng.below(MEMBERS_MAX) == 0 {
+            for at in 0..self.members.len() {
+                self.with(at, Raft::tick);
             }
         }
     }
