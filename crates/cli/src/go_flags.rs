@@ -85,6 +85,8 @@ fn parse_flag(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::flag::{Flag, Group, Kind};
 
@@ -167,6 +169,13 @@ mod tests {
             ("--name a --help=3", "help requested"),
         ] {
             assert_eq!(run(line).map(|_| ()), Err(words.to_owned()), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_panics(args in prop::collection::vec("(-{0,3})(name|count|fast|x)?=?.{0,3}", 0..5)) {
+            let _ = parse(&mut Settings::new(GROUPS), &args);
         }
     }
 }

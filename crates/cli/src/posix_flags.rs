@@ -242,6 +242,8 @@ fn quote_char(c: char) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::flag::Group;
 
@@ -341,6 +343,13 @@ mod tests {
             ("get -h", "help requested"),
         ] {
             assert_eq!(run(line).map(|_| ()), Err(words.to_owned()), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_panics(args in prop::collection::vec("(-{0,3})(endpoints|w|dx|timeout)?=?.{0,3}", 0..5)) {
+            let _ = parse(&mut Settings::new(GROUPS), &args);
         }
     }
 }

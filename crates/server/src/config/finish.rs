@@ -153,7 +153,7 @@ impl Start<'_> {
                 limits::QUOTA_BYTES_DEFAULT,
             ),
             max_txn_ops: count(&member::MAX_TXN_OPS),
-            max_request_bytes: count(&member::MAX_REQUEST_BYTES),
+            max_request_bytes: count(&member::MAX_REQUEST_BYTES).min(u32::MAX as usize),
             max_concurrent_streams: u32::try_from(settings.uint(&member::MAX_CONCURRENT_STREAMS))
                 .unwrap_or(u32::MAX),
             keepalive: Keepalive {
@@ -162,9 +162,7 @@ impl Start<'_> {
                 timeout: unless_zero(duration(&member::GRPC_KEEPALIVE_TIMEOUT)),
             },
             socket_reuse_port: settings.bool(&member::SOCKET_REUSE_PORT),
-            socket_reuse_address: settings.bool(&member::SOCKET_REUSE_ADDRESS),
             pre_vote: settings.bool(&clustering::PRE_VOTE),
-            strict_reconfig_check: settings.bool(&clustering::STRICT_RECONFIG_CHECK),
             max_wals: Some(count(&member::MAX_WALS)).filter(|&count| count > 0),
             log: self.log.clone().unwrap_or_default(),
             extensive_metrics: settings.text(&logging::METRICS) == "extensive",

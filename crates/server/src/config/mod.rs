@@ -80,7 +80,7 @@ pub struct ServerConfig {
     pub quota_backend_bytes: i64,
     /// Most operations in a transaction.
     pub max_txn_ops: usize,
-    /// Largest request in its raft encoding.
+    /// Largest request in its raft encoding; at most what the 32-bit length of a gRPC message holds.
     pub max_request_bytes: usize,
     /// Most streams open at once on a client connection.
     pub max_concurrent_streams: u32,
@@ -88,12 +88,8 @@ pub struct ServerConfig {
     pub keepalive: Keepalive,
     /// Listen with `SO_REUSEPORT`.
     pub socket_reuse_port: bool,
-    /// Listen with `SO_REUSEADDR`.
-    pub socket_reuse_address: bool,
     /// Ask before campaigning.
     pub pre_vote: bool,
-    /// Refuse unsafe changes of membership.
-    pub strict_reconfig_check: bool,
     /// Released log files to keep; `None` keeps all.
     pub max_wals: Option<usize>,
     /// The log.

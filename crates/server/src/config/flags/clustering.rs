@@ -213,7 +213,8 @@ pub static STRICT_RECONFIG_CHECK: Flag = Flag::new(
     "true",
     "Refuse changes of membership that would cost the quorum.",
 )
-.in_file();
+.in_file()
+.refused("membership cannot be changed yet, so there is no check to switch off");
 
 /// Pre-vote.
 pub static PRE_VOTE: Flag = Flag::new(

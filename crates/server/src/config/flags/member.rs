@@ -83,7 +83,8 @@ pub static LISTEN_PEER_URLS: Flag = Flag::new(
     "http://localhost:2380",
     "URLs to listen on for other members.",
 )
-.in_file();
+.in_file()
+.except("nothing listens there yet; the value decides what is advertised by default");
 
 /// Client listeners.
 pub static LISTEN_CLIENT_URLS: Flag = Flag::new(
@@ -254,7 +255,8 @@ pub static SOCKET_REUSE_ADDRESS: Flag = Flag::new(
     "false",
     "Listen with SO_REUSEADDR, so that an address in TIME_WAIT can be bound.",
 )
-.file_key("socket-options.reuse-address");
+.file_key("socket-options.reuse-address")
+.no_effect("every listener is opened with SO_REUSEADDR anyway");
 
 /// The JSON gateway.
 pub static ENABLE_GRPC_GATEWAY: Flag = Flag::new(
