@@ -77,7 +77,8 @@ impl Bound {
 
     /// Serves until the process is ended.
     pub(crate) fn serve(self) -> Result<(), BenchError> {
-        let server = tonic::transport::Server::builder();
+        // As etcd, it lets a connection have as many calls at a time as it likes.
+        let server = tonic::transport::Server::builder().max_concurrent_streams(u32::MAX);
         self.runtime
             .block_on(server.serve_with_incoming(self.service, self.incoming))
             .map_err(|error| BenchError::Serve(error.to_string()))
