@@ -75,7 +75,7 @@ fn default_note(flag: &Flag) -> String {
 fn help_text(flag: &Flag) -> String {
     match flag.effect {
         Effect::Effective("") => flag.help.to_owned(),
-        Effect::Effective(exceptions) => format!("{} ({exceptions}.)", flag.help),
+        Effect::Effective(exceptions) => format!("{} (But: {exceptions}.)", flag.help),
         Effect::NoEffect(reason) => format!("{} (No effect: {reason}.)", flag.help),
         Effect::Refused(reason) => format!("{} (Refused: {reason}.)", flag.help),
     }
