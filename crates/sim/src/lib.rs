@@ -1,1 +1,9 @@
 //! The simulated world, from one seed.
+//!
+//! The same `member` and `raft` that the server runs are driven here by a simulated disk, network
+//! and clock, so that a run is a pure function of its seed and its list of faults.
+//!
+//! Invariant: nothing here reads a real clock, draws from another source than the seed, or starts
+//! a thread; equal seeds give equal traces.
+
+pub mod disk;
