@@ -62,18 +62,19 @@ impl Client {
     /// is not repeated.
     pub async fn range_stream(&self, request: RangeRequest) -> Result<RangeStream, Error> {
         let deadline = self.deadline.instant();
-        let mut connected = false;
+        // A stream cannot be repeated with a new token once it has begun, so it begins with one.
+        self.renew_token(deadline).await?;
         let opening = within(deadline, async {
             loop {
                 let channel = self.channel("/etcdserverpb.KV/RangeStream").await;
-                connected = true;
                 self.check_size(&request)?;
                 let limit = channel.receive_bytes_max;
                 let message = self.message(request.clone(), deadline);
                 let mut service = KvClient::new(channel).max_decoding_message_size(limit);
                 match service.range_stream(message).await {
                     Ok(answer) => return Ok(answer.into_inner()),
-                    Err(error) if is_unsent(&error) => connected = false,
+                    // Gone before the request went out: another one is taken.
+                    Err(error) if is_unsent(&error) => {}
                     Err(error) => return Err(self.status_of(&error)),
                 }
             }

@@ -1,0 +1,78 @@
+//! The comparison side by side.
+
+use std::path::Path;
+
+use crate::Real;
+use crate::cases::{self, Case};
+use crate::normal::{self, Seen};
+use crate::run::{Surroundings, run};
+use crate::servers::Server;
+
+/// Compares all cases, or those whose line contains `filter`; setting up is never left out.
+pub(crate) fn all(
+    real: &Real,
+    ours: &Path,
+    folder: &Path,
+    filter: Option<&str>,
+) -> Result<(), String> {
+    let mut total = 0;
+    let mut unequal = 0;
+    for (name, cases) in cases::chapters() {
+        let pair = [
+            Server::start(&real.server, folder.join(format!("{name}-theirs")))?,
+            Server::start(&real.server, folder.join(format!("{name}-ours")))?,
+        ];
+        for case in cases {
+            if !case.sets_up && filter.is_some_and(|filter| !case.line.contains(filter)) {
+                continue;
+            }
+            if let Some(prepare) = case.before {
+                pair.iter().for_each(prepare);
+            }
+            let [theirs, ours] = both(&case, [&real.etcdctl, ours], &pair)?;
+            total += 1;
+            if theirs != ours {
+                unequal += 1;
+                print_difference(name, &case, &theirs, &ours);
+            }
+        }
+    }
+    println!("{total} cases compared with etcdctl, {unequal} not equal");
+    if unequal == 0 {
+        Ok(())
+    } else {
+        Err("ours is not etcdctl".to_owned())
+    }
+}
+
+fn both(case: &Case, programs: [&Path; 2], servers: &[Server; 2]) -> Result<[Seen; 2], String> {
+    let see = |program: &Path, server: &Server| {
+        let places = server.places();
+        let endpoint = server.endpoint();
+        let surroundings = Surroundings {
+            folder: server.folder(),
+            endpoint: &endpoint,
+            places: &places,
+        };
+        run(case, program, &surroundings).map(|output| normal::seen(case, &output, &places))
+    };
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| see(programs[0], &servers[0]));
+        let ours = see(programs[1], &servers[1]);
+        (theirs.join().expect("the runner does not panic"), ours)
+    });
+    Ok([theirs?, ours?])
+}
+
+fn print_difference(chapter: &str, case: &Case, theirs: &Seen, ours: &Seen) {
+    println!("--- [{chapter}] {}", case.line);
+    for (what, theirs, ours) in [
+        ("exit code", &theirs.exit, &ours.exit),
+        ("stdout", &theirs.stdout, &ours.stdout),
+        ("stderr", &theirs.stderr, &ours.stderr),
+    ] {
+        if theirs != ours {
+            println!("{what} of etcdctl:\n{theirs}\n{what} of ours:\n{ours}");
+        }
+    }
+}
