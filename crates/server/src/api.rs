@@ -6,7 +6,7 @@
 
 use crate::metrics::Page;
 use std::future::Future;
-use tenet_base::ids::{Index, MemberId};
+use tenet_base::ids::{Index, MemberId, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
 
@@ -21,17 +21,11 @@ pub struct Versions {
     pub storage: String,
 }
 
-/// The answers of one `RangeStream` call, in order.
-pub trait Chunks: Send {
-    /// The next chunk; `None` after the last. Quick: it may be called between two writes.
-    fn next(&mut self) -> Option<Result<pb::RangeResponse, ApiError>>;
-}
-
 /// A member, as the transports see it. Cloning gives another handle to the same member.
 #[allow(missing_docs)]
 pub trait Api: Clone + Send + Sync + 'static {
-    /// The answers of a `RangeStream` call.
-    type Chunks: Chunks;
+    /// The answers of a `RangeStream` call. Each is quick: it may be asked for between two writes.
+    type Chunks: Iterator<Item = Result<pb::RangeResponse, ApiError>> + Send;
 
     fn range(&self, request: pb::RangeRequest) -> impl Answer<pb::RangeResponse>;
     fn range_stream(&self, request: pb::RangeRequest) -> impl Answer<Self::Chunks>;
@@ -41,7 +35,9 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn txn(&self, request: pb::TxnRequest) -> impl Answer<pb::TxnResponse>;
     fn compact(&self, request: pb::CompactionRequest) -> impl Answer<pb::CompactionResponse>;
     fn alarm(&self, request: pb::AlarmRequest) -> impl Answer<pb::AlarmResponse>;
+    /// May take long; it runs elsewhere meanwhile.
     fn hash(&self) -> impl Answer<pb::HashResponse>;
+    /// As [`Api::hash`].
     fn hash_kv(&self, request: pb::HashKvRequest) -> impl Answer<pb::HashKvResponse>;
     fn member_list(&self, request: pb::MemberListRequest) -> impl Answer<pb::MemberListResponse>;
     fn defragment(&self) -> impl Answer<()>;
@@ -56,8 +52,8 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn alarms(&self) -> Vec<pb::AlarmMember>;
     /// The versions that this member reports.
     fn versions(&self) -> Versions;
-    /// This member and the index that it has applied, for log lines.
-    fn position(&self) -> (MemberId, Index);
+    /// This member, its term and the index that it has applied, for log lines.
+    fn position(&self) -> (MemberId, Term, Index);
     /// Writes the member's own metrics to the page.
     fn collect(&self, page: &mut Page);
 

@@ -6,10 +6,23 @@
 //! memory per connection; the texts, codes, names and lines that other programs read are etcd's.
 
 pub mod api;
+pub mod config;
+mod greeting;
 mod grpc;
 mod http;
+mod init;
 pub mod listen;
+mod log;
 pub mod metrics;
+mod node;
+mod program;
 pub mod serve;
 
-pub use http::HttpSettings;
+pub use program::main;
+
+#[cfg(test)]
+extern crate self as tenet_server;
+
+#[cfg(test)]
+#[path = "../tests/all/fake.rs"]
+mod fake;

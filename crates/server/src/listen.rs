@@ -88,6 +88,11 @@ impl Listener {
         }
     }
 
+    /// Whether it is a unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.kind, Kind::Unix(..))
+    }
+
     /// The next connection and the client's address.
     pub(crate) async fn accept(&self) -> io::Result<(Connection, String)> {
         match &self.kind {

@@ -6,8 +6,9 @@
 //! connections; further ones wait in the kernel's queue.
 
 use crate::api::Api;
+use crate::config::access::AccessRules;
 use crate::grpc::{Phase, Server, Settings, serve_connection};
-use crate::http::{Http, HttpSettings, Surface};
+use crate::http::{Http, Surface};
 use crate::listen::{Connection, Listener};
 use crate::metrics::grpc::GrpcMetrics;
 use bytes::{Bytes, BytesMut};
@@ -83,8 +84,8 @@ pub struct ServeOptions {
     pub extensive_metrics: bool,
     /// Connections per client listener.
     pub connections_max: usize,
-    /// Origins and host names.
-    pub http: HttpSettings,
+    /// Host names and origins.
+    pub access: AccessRules,
 }
 
 /// Everything that is being served.
@@ -109,7 +110,7 @@ impl<A: Api> Serving<A> {
             keepalive_timeout: options.keepalive_timeout,
             slow_request: options.slow_request,
         };
-        let http = Http::new(api.clone(), options.http, metrics.clone());
+        let http = Http::new(api.clone(), options.access, metrics.clone());
         Serving {
             grpc: Arc::new(Server {
                 api,

@@ -20,7 +20,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use prost::Message;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -63,26 +63,42 @@ enum State {
 pub(super) async fn serve<A: Api>(
     link: Arc<Link<A>>,
     request: http::Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
 ) {
-    let Link { server, peer } = &*link;
+    let Some(mut call) = open(&link, request, respond) else {
+        return;
+    };
+    dispatch(&link.server.api, &mut call).await;
+}
+
+/// The call that a request begins, unless it is refused for its headers.
+fn open<'a, A: Api>(
+    link: &'a Link<A>,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Option<Call<'a>> {
+    let Link { server, peer } = link;
     let (parts, body) = request.into_parts();
     let head = match Head::read(&parts.method, &parts.headers) {
         Ok(head) => head,
-        Err(refusal) => return refuse(&mut respond, &refusal),
+        Err(refusal) => {
+            refuse(&mut respond, &refusal);
+            return None;
+        }
     };
     let gzip = head.encoding == Encoding::Gzip;
     let mut outbound = Outbound::new(respond, head.content_type, gzip, &peer.unsent);
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let Some(method) = Method::find(path) else {
-        return outbound.finish(&unknown(path));
+        outbound.finish(&unknown(path));
+        return None;
     };
-    drop(parts.headers);
     if let Encoding::Other(name) = &head.encoding {
-        return outbound.finish(&unknown_encoding(name));
+        outbound.finish(&unknown_encoding(name));
+        return None;
     }
     let message_bytes_max = server.settings.message_bytes_max;
-    let call = Call {
+    Some(Call {
         method,
         peer,
         counters: server.metrics.method(method),
@@ -99,11 +115,10 @@ pub(super) async fn serve<A: Api>(
         },
         request: None,
         state: State::Fresh,
-    };
-    dispatch(&server.api, call).await;
+    })
 }
 
-async fn dispatch<A: Api>(api: &A, call: Call<'_>) {
+async fn dispatch<A: Api>(api: &A, call: &mut Call<'_>) {
     match call.method {
         Method::KvRange => kv::range(api, call).await,
         Method::KvPut => kv::put(api, call).await,
@@ -142,7 +157,7 @@ fn unknown(path: &str) -> Status {
 
 impl Call<'_> {
     /// Answers like a server that lacks the method: that is what clients understand.
-    fn not_served(mut self) {
+    fn not_served(&mut self) {
         self.state = State::Handled;
         let status = unknown(self.method.description().path);
         self.outbound.finish(&status);
@@ -157,11 +172,11 @@ impl Call<'_> {
         if !self.is_unary() {
             self.begin();
             if let Err(status) = self.admit(api) {
-                self.fail(&status);
+                self.finish(&status);
                 return None;
             }
         }
-        let received = race(&mut self.outbound, self.deadline, self.inbound.next()).await;
+        let received = race(&mut self.outbound, self.deadline, pin!(self.inbound.next())).await;
         let bytes = match received.and_then(|received| self.one_message(received?)) {
             Ok(bytes) => bytes,
             Err(status) => return self.refuse_request(&status),
@@ -184,7 +199,7 @@ impl Call<'_> {
                 return None;
             }
         } else if let Err(status) = self.expect_end().await {
-            self.fail(&status);
+            self.finish(&status);
             return None;
         }
         Some(request)
@@ -207,7 +222,7 @@ impl Call<'_> {
 
     /// A call that streams only its answer begins when the client has ended its side.
     async fn expect_end(&mut self) -> Result<(), Status> {
-        match race(&mut self.outbound, self.deadline, self.inbound.next()).await?? {
+        match race(&mut self.outbound, self.deadline, pin!(self.inbound.next())).await?? {
             Received::Message(_) => Err(Status::new(
                 Code::Internal,
                 "cardinality violation: received multiple request messages for \
@@ -253,7 +268,7 @@ impl Call<'_> {
     }
 
     /// Runs `work` until it is done, the deadline has passed or the client is gone.
-    pub(super) async fn race<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Status> {
+    pub(super) async fn race<F: Future>(&mut self, work: Pin<&mut F>) -> Result<F::Output, Status> {
         race(&mut self.outbound, self.deadline, work).await
     }
 
@@ -270,7 +285,7 @@ impl Call<'_> {
             }
             Err(status) => {
                 self.log_if_slow(None::<&M>);
-                self.fail(&status);
+                self.finish(&status);
             }
         }
     }
@@ -293,11 +308,7 @@ impl Call<'_> {
     }
 
     /// Ends the call.
-    pub(super) fn finish(mut self, status: &Status) {
-        self.fail(status);
-    }
-
-    fn fail(&mut self, status: &Status) {
+    pub(super) fn finish(&mut self, status: &Status) {
         self.handled(status.code);
         self.outbound.finish(status);
     }
@@ -307,7 +318,7 @@ impl Call<'_> {
         if self.state == State::Fresh {
             self.outbound.finish(status);
         } else {
-            self.fail(status);
+            self.finish(status);
         }
         None
     }
@@ -336,18 +347,22 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     /// A call that is dropped before its end belongs to a client that is gone.
     fn drop(&mut self) {
-        self.handled(Code::Canceled);
+        if self.state == State::Started {
+            if self.is_unary() {
+                self.counters.sent.add(1);
+            }
+            self.handled(Code::Canceled);
+        }
     }
 }
 
 /// Runs `work` until it is done, the deadline has passed or the client is gone. The timer is made
-/// only for work that is not done at once.
-async fn race<T>(
+/// only for work that is not done at once. The work comes pinned, so that it is not stored twice.
+async fn race<F: Future>(
     outbound: &mut Outbound,
     deadline: Option<Instant>,
-    work: impl Future<Output = T>,
-) -> Result<T, Status> {
-    let mut work = pin!(work);
+    mut work: Pin<&mut F>,
+) -> Result<F::Output, Status> {
     let mut timer = pin!(None);
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
@@ -369,4 +384,21 @@ async fn race<T>(
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    fn future_bytes<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn calls_stay_small() {
+        // Each call is moved to the heap once, and a thousand may wait on one connection.
+        let bytes = future_bytes(serve::<Fake>);
+        assert!(bytes <= 2_048, "a call takes {bytes} bytes");
+    }
 }

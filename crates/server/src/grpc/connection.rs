@@ -28,8 +28,11 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// Rounds that a connection may do before other tasks get their turn.
 const ROUNDS_MAX: usize = 16;
-/// Requests accepted, and calls ended, in one round at most.
-const ROUND_CALLS_MAX: usize = 256;
+/// Requests accepted in one round at most. Small, since only running them shows what they make us
+/// keep for the client.
+const ROUND_ACCEPTS_MAX: usize = 32;
+/// Calls ended in one round at most, before what they left is written.
+const ROUND_ENDS_MAX: usize = 256;
 /// What one stream's answer may occupy in the HTTP/2 library.
 const STREAM_SEND_BYTES_MAX: usize = 256 * 1024;
 /// Answers with so many bytes go out as one frame, which is what clients' frame limits start at.
@@ -243,9 +246,9 @@ where
             tracing::debug!(remote = %self.peer.remote, "{lost}");
             return Poll::Ready(());
         }
-        for ended in 0..=ROUND_CALLS_MAX {
+        for ended in 0..=ROUND_ENDS_MAX {
             match self.calls.poll_next_unpin(cx) {
-                Poll::Ready(Some(())) if ended < ROUND_CALLS_MAX => {
+                Poll::Ready(Some(())) if ended < ROUND_ENDS_MAX => {
                     self.peer.traffic.open_calls.fetch_sub(1, Ordering::Relaxed);
                 }
                 Poll::Ready(Some(())) => {
@@ -262,7 +265,7 @@ where
     /// Takes new requests, and in any case lets the library read and write. A client that does
     /// not take its answers is not asked for more requests.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..ROUND_CALLS_MAX {
+        for _ in 0..ROUND_ACCEPTS_MAX {
             if self.peer.unsent.used() > limits::CONNECTION_UNSENT_BYTES_MAX {
                 return match self.connection.poll_closed(cx) {
                     Poll::Ready(_) => Poll::Ready(()),
@@ -343,6 +346,8 @@ impl Keepalive {
                     let _ = ping_pong.send_ping(h2::Ping::opaque());
                     // The answer shows as a read; taking it makes room for the next ping.
                     let _ = ping_pong.poll_pong(cx);
+                    // The connection has not been asked to look for pings of ours before.
+                    cx.waker().wake_by_ref();
                 }
             } else if let Some(ping_pong) = &mut self.ping_pong {
                 let _ = ping_pong.poll_pong(cx);

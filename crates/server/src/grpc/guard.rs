@@ -98,12 +98,13 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Guarded<S> {
-    /// Writes the farewell if one is due and a frame has just ended. Then the connection is over.
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes the farewell if one is due. It begins when the library flushes at the end of a
+    /// frame, so that the ping is answered first; then the connection is over.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>, flushing: bool) -> Poll<io::Result<()>> {
         let Some((bytes, written)) = &mut self.farewell else {
             return Poll::Ready(Ok(()));
         };
-        if *written == 0 && !self.outbound.at_boundary() {
+        if *written == 0 && !(flushing && self.outbound.at_boundary()) {
             return Poll::Ready(Ok(()));
         }
         while *written < bytes.len() {
@@ -150,7 +151,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_farewell(cx))?;
+        ready!(self.poll_farewell(cx, false))?;
         let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
         self.saw_outbound(&buf[..n]);
         Poll::Ready(Ok(n))
@@ -161,7 +162,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_farewell(cx))?;
+        ready!(self.poll_farewell(cx, false))?;
         let n = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
         let mut left = n;
         for buf in bufs {
@@ -177,7 +178,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_farewell(cx))?;
+        ready!(self.poll_farewell(cx, true))?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -328,7 +329,7 @@ mod tests {
     fn the_third_strike_is_one_too_many() {
         let start = Instant::now();
         let mut police = Police::new(Duration::from_secs(5));
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert!(!police.ping(at(0), false), "the first has none before it");
         assert!(!police.ping(at(1), false));
         assert!(!police.ping(at(2), false));
@@ -347,7 +348,7 @@ mod tests {
             police.clear_next = true;
             assert!(!police.ping(start + Duration::from_secs(second), true));
         }
-        let at = |minutes| start + Duration::from_secs(60 * minutes);
+        let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
         assert!(!police.ping(at(10), true));
         assert!(!police.ping(at(20), true));
         assert!(police.ping(at(30), true));

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::method::{HealthCheck, HealthList, HealthWatch};
 use super::status::Status;
 use crate::api::Api;
+use std::pin::pin;
 use tenet_proto::Code;
 use tenet_proto::health::health_check_response::ServingStatus;
 use tenet_proto::health::{HealthCheckResponse, HealthListResponse};
@@ -17,7 +18,7 @@ fn state(service: &str) -> ServingStatus {
     }
 }
 
-pub(super) async fn check<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn check<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<HealthCheck>(api).await else {
         return;
     };
@@ -30,7 +31,7 @@ pub(super) async fn check<A: Api>(api: &A, mut call: Call<'_>) {
     call.answer(result).await;
 }
 
-pub(super) async fn list<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn list<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(_) = call.receive::<HealthList>(api).await else {
         return;
     };
@@ -42,7 +43,7 @@ pub(super) async fn list<A: Api>(api: &A, mut call: Call<'_>) {
 }
 
 /// Says the state once, then waits: it does not change while the server runs.
-pub(super) async fn watch<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn watch<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<HealthWatch>(api).await else {
         return;
     };
@@ -52,8 +53,7 @@ pub(super) async fn watch<A: Api>(api: &A, mut call: Call<'_>) {
     if call.send(now).await.is_err() {
         return;
     }
-    let Err(status) = call
-        .race(std::future::pending::<std::convert::Infallible>())
-        .await;
+    let never = pin!(std::future::pending::<std::convert::Infallible>());
+    let Err(status) = call.race(never).await;
     call.finish(&status);
 }

@@ -6,10 +6,10 @@
 use super::call::Call;
 use super::method::{KvCompact, KvDeleteRange, KvPut, KvRange, KvRangeStream, KvTxn};
 use super::status::Status;
-use crate::api::{Api, Chunks};
+use crate::api::Api;
 use futures_util::future::Either;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// Ranges that return at most this many keys stay in the connection's task.
 const SHORT_RANGE_KEYS: i64 = 16;
 
-pub(super) async fn range<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn range<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvRange>(api).await else {
         return;
     };
@@ -37,27 +37,27 @@ pub(super) async fn range<A: Api>(api: &A, mut call: Call<'_>) {
     } else {
         Either::Right(api.range(request))
     };
-    let result = call.race(work).await;
+    let result = call.race(pin!(work)).await;
     call.answer(flat(result)).await;
 }
 
-pub(super) async fn put<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn put<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvPut>(api).await else {
         return;
     };
-    let result = call.race(api.put(request)).await;
+    let result = call.race(pin!(api.put(request))).await;
     call.answer(flat(result)).await;
 }
 
-pub(super) async fn delete_range<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn delete_range<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvDeleteRange>(api).await else {
         return;
     };
-    let result = call.race(api.delete_range(request)).await;
+    let result = call.race(pin!(api.delete_range(request))).await;
     call.answer(flat(result)).await;
 }
 
-pub(super) async fn txn<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn txn<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvTxn>(api).await else {
         return;
     };
@@ -67,24 +67,24 @@ pub(super) async fn txn<A: Api>(api: &A, mut call: Call<'_>) {
     } else {
         Either::Right(api.txn(request))
     };
-    let result = call.race(work).await;
+    let result = call.race(pin!(work)).await;
     call.answer(flat(result)).await;
 }
 
-pub(super) async fn compact<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn compact<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvCompact>(api).await else {
         return;
     };
-    let result = call.race(api.compact(request)).await;
+    let result = call.race(pin!(api.compact(request))).await;
     call.answer(flat(result)).await;
 }
 
 /// Sends chunk after chunk, each when the client has room for it.
-pub(super) async fn range_stream<A: Api>(api: &A, mut call: Call<'_>) {
+pub(super) async fn range_stream<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvRangeStream>(api).await else {
         return;
     };
-    let mut chunks = match flat(call.race(api.range_stream(request)).await) {
+    let mut chunks = match flat(call.race(pin!(api.range_stream(request))).await) {
         Ok(chunks) => chunks,
         Err(status) => return call.finish(&status),
     };
@@ -128,7 +128,7 @@ pub(super) fn flat<T>(result: Result<Result<T, ApiError>, Status>) -> Result<T, 
 }
 
 /// Runs `work` in a task of its own, which ends with the returned future.
-pub(super) fn own_task<F>(work: F) -> OwnTask<F::Output>
+fn own_task<F>(work: F) -> OwnTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -137,7 +137,7 @@ where
 }
 
 /// See [`own_task`].
-pub(super) struct OwnTask<T>(JoinHandle<T>);
+struct OwnTask<T>(JoinHandle<T>);
 
 impl<T> Future for OwnTask<T> {
     type Output = T;

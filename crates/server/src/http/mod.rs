@@ -5,6 +5,7 @@
 mod health;
 
 use crate::api::Api;
+use crate::config::access::AccessRules;
 use crate::grpc::Phase;
 use crate::metrics::grpc::GrpcMetrics;
 use crate::metrics::{Page, collect_process};
@@ -38,28 +39,19 @@ pub(crate) enum Surface {
     Metrics,
 }
 
-/// What flags say about HTTP.
-#[derive(Clone, Debug)]
-pub struct HttpSettings {
-    /// Origins that a browser's page may come from (`--cors`); `*` for all.
-    pub cors: Vec<String>,
-    /// Names that a client may call us by over plain HTTP (`--host-whitelist`); `*` for all.
-    pub host_whitelist: Vec<String>,
-}
-
 /// The handlers.
 pub(crate) struct Http<A> {
     api: A,
-    settings: HttpSettings,
+    access: AccessRules,
     grpc: Arc<GrpcMetrics>,
     health: HealthMetrics,
 }
 
 impl<A: Api> Http<A> {
-    pub(crate) fn new(api: A, settings: HttpSettings, grpc: Arc<GrpcMetrics>) -> Http<A> {
+    pub(crate) fn new(api: A, access: AccessRules, grpc: Arc<GrpcMetrics>) -> Http<A> {
         Http {
             api,
-            settings,
+            access,
             grpc,
             health: HealthMetrics::default(),
         }
@@ -170,17 +162,16 @@ impl<A: Api> Http<A> {
     /// Refuses a request that calls us by a name which is not ours, as a page on a rebound DNS
     /// name would.
     fn refuse_host(&self, request: &Request<()>) -> Option<Answer> {
-        let allowed = &self.settings.host_whitelist;
-        if allowed.is_empty() || allowed.iter().any(|name| name == "*") {
-            return None;
-        }
         let header = request
             .headers()
             .get(HOST)
             .and_then(|host| host.to_str().ok());
-        let host = request.uri().host().or(header).unwrap_or_default();
-        let name = tenet_cli::go::url::split_host_port(host).map_or(host, |(name, _)| name);
-        if allowed.iter().any(|allowed| allowed == name) {
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let name = authority.or(header).unwrap_or_default();
+        if self.access.allows_host(name) {
             return None;
         }
         tracing::warn!(
@@ -197,15 +188,10 @@ impl<A: Api> Http<A> {
     }
 
     fn add_cors(&self, asked: &HeaderMap, answer: &mut HeaderMap) {
-        let origin = asked.get(ORIGIN);
-        let allowed = |name: &str| self.settings.cors.iter().any(|allowed| allowed == name);
-        let allow = if allowed("*") {
-            HeaderValue::from_static("*")
-        } else {
-            match origin {
-                Some(origin) if origin.to_str().is_ok_and(allowed) => origin.clone(),
-                _ => return,
-            }
+        let origin = asked.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        let allowed = self.access.allowed_origin(origin.unwrap_or_default());
+        let Some(Ok(allow)) = allowed.map(HeaderValue::from_str) else {
+            return;
         };
         for (name, value) in [
             (

@@ -1,0 +1,248 @@
+//! The running member as the transports' [`Api`], and its metrics by etcd's names.
+
+use crate::api::{Api, Versions};
+use crate::metrics::Page;
+use std::future::Future;
+use tenet_base::ids::{Index, MemberId, Term};
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb as pb;
+use tenet_runtime::{Node, RangeStream};
+
+impl Api for Node {
+    type Chunks = RangeStream;
+
+    async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
+        Node::range(self, request).await
+    }
+
+    async fn range_stream(&self, request: pb::RangeRequest) -> Result<RangeStream, ApiError> {
+        Node::range_stream(self, request).await
+    }
+
+    async fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, ApiError> {
+        Node::put(self, request).await
+    }
+
+    async fn delete_range(
+        &self,
+        request: pb::DeleteRangeRequest,
+    ) -> Result<pb::DeleteRangeResponse, ApiError> {
+        Node::delete_range(self, request).await
+    }
+
+    async fn txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, ApiError> {
+        Node::txn(self, request).await
+    }
+
+    async fn compact(
+        &self,
+        request: pb::CompactionRequest,
+    ) -> Result<pb::CompactionResponse, ApiError> {
+        Node::compact(self, request).await
+    }
+
+    async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {
+        Node::alarm(self, request).await
+    }
+
+    async fn hash(&self) -> Result<pb::HashResponse, ApiError> {
+        Node::hash(self).await
+    }
+
+    async fn hash_kv(&self, request: pb::HashKvRequest) -> Result<pb::HashKvResponse, ApiError> {
+        Node::hash_kv(self, request).await
+    }
+
+    async fn member_list(
+        &self,
+        request: pb::MemberListRequest,
+    ) -> Result<pb::MemberListResponse, ApiError> {
+        Node::member_list(self, request).await
+    }
+
+    async fn defragment(&self) -> Result<(), ApiError> {
+        Node::defragment(self).await
+    }
+
+    fn status(&self) -> pb::StatusResponse {
+        Node::status(self)
+    }
+
+    fn leader(&self) -> Option<MemberId> {
+        Node::leader(self)
+    }
+
+    fn is_learner(&self) -> bool {
+        Node::is_learner(self)
+    }
+
+    fn alarms(&self) -> Vec<pb::AlarmMember> {
+        Node::alarms(self)
+    }
+
+    fn versions(&self) -> Versions {
+        let versions = Node::versions(self);
+        Versions {
+            server: versions.server.to_owned(),
+            cluster: versions.cluster,
+            storage: versions.storage.unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
+
+    fn position(&self) -> (MemberId, Term, Index) {
+        let progress = self.progress();
+        (
+            MemberId(self.header().member_id),
+            progress.term(),
+            progress.applied(),
+        )
+    }
+
+    fn collect(&self, page: &mut Page) {
+        collect(self, page);
+    }
+
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        Node::ready(self)
+    }
+
+    fn stop(&self) -> impl Future<Output = ()> + Send {
+        Node::stop(self)
+    }
+}
+
+/// Writes the member's families. What etcd has and we do not count yet is left out.
+fn collect(node: &Node, page: &mut Page) {
+    let progress = node.progress();
+    let status = node.status();
+    let header = node.header();
+    let is_leader = status.leader == header.member_id;
+    let flag = |flag: bool| f64::from(u8::from(flag));
+    page.gauge(
+        "etcd_server_has_leader",
+        "Whether a leader is known.",
+        flag(status.leader != 0),
+    );
+    page.gauge(
+        "etcd_server_is_leader",
+        "Whether this member leads.",
+        flag(is_leader),
+    );
+    page.gauge(
+        "etcd_server_is_learner",
+        "Whether it has no vote.",
+        flag(status.is_learner),
+    );
+    page.counter(
+        "etcd_server_leader_changes_seen_total",
+        "Changes of the known leader.",
+        progress.leader_changes(),
+    );
+    for (name, help, value) in [
+        (
+            "etcd_server_proposals_committed_total",
+            "Index up to which entries are committed.",
+            status.raft_index as f64,
+        ),
+        (
+            "etcd_server_proposals_applied_total",
+            "Index up to which entries are applied.",
+            status.raft_applied_index as f64,
+        ),
+        (
+            "etcd_server_proposals_pending",
+            "Writes that wait for their result.",
+            progress.proposals_in_flight() as f64,
+        ),
+        (
+            "etcd_server_quota_backend_bytes",
+            "Bytes of storage at which writes are refused.",
+            status.db_size_quota as f64,
+        ),
+        (
+            "etcd_mvcc_db_total_size_in_bytes",
+            "Bytes stored.",
+            status.db_size as f64,
+        ),
+        (
+            "etcd_mvcc_db_total_size_in_use_in_bytes",
+            "Bytes stored that are needed.",
+            status.db_size_in_use as f64,
+        ),
+        (
+            "etcd_debugging_mvcc_current_revision",
+            "The newest revision.",
+            header.revision as f64,
+        ),
+    ] {
+        page.gauge(name, help, value);
+    }
+    collect_counts(node, page);
+    collect_names(node, page, header.member_id);
+}
+
+fn collect_counts(node: &Node, page: &mut Page) {
+    let metrics = node.metrics();
+    for (name, help, counter) in [
+        ("etcd_mvcc_put_total", "Puts applied.", &metrics.puts),
+        (
+            "etcd_mvcc_delete_total",
+            "Deletes applied.",
+            &metrics.deletes,
+        ),
+        (
+            "etcd_mvcc_txn_total",
+            "Transactions of several operations applied.",
+            &metrics.txns,
+        ),
+        ("etcd_mvcc_range_total", "Ranges read.", &metrics.ranges),
+        (
+            "etcd_server_proposals_failed_total",
+            "Writes that were refused or timed out.",
+            &metrics.proposals_failed,
+        ),
+        (
+            "etcd_server_slow_apply_total",
+            "Stretches of applying that took long.",
+            &metrics.slow_applies,
+        ),
+        (
+            "etcd_server_read_indexes_failed_total",
+            "Reads that could not be confirmed.",
+            &metrics.read_indexes_failed,
+        ),
+    ] {
+        page.counter(name, help, counter.get());
+    }
+    let name = "etcd_disk_wal_fsync_duration_seconds";
+    let syncs = metrics.disk.wal_sync.histogram();
+    page.histogram(name, "Time of a sync of the log.", &[], syncs);
+    page.gauge(
+        "etcd_disk_wal_write_bytes_total",
+        "Bytes written to the log.",
+        metrics.disk.wal_bytes.get() as f64,
+    );
+}
+
+fn collect_names(node: &Node, page: &mut Page, member: u64) {
+    let versions = node.versions();
+    page.gauges(
+        "etcd_server_version",
+        "The version that is reported, always 1.",
+    )
+    .row(&[("server_version", versions.server)], 1.0);
+    let id = MemberId(member).to_string();
+    page.gauges("etcd_server_id", "This member, always 1.")
+        .row(&[("server_id", &id)], 1.0);
+    if let Some(cluster) = versions.cluster {
+        // Major and minor alone, as etcd shows it.
+        let short = cluster
+            .rsplit_once('.')
+            .map_or(&*cluster, |(short, _)| short);
+        page.gauges(
+            "etcd_cluster_version",
+            "The version of the cluster, always 1.",
+        )
+        .row(&[("cluster_version", short)], 1.0);
+    }
+}

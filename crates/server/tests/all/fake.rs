@@ -1,0 +1,276 @@
+//! A member in memory: one map, no log, no disk. It answers like a member where the transports can
+//! tell, and can be told to be slow, leaderless or alarmed.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tenet_base::ids::{Index, MemberId, Term};
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb as pb;
+use tenet_proto::etcdserverpb::ResponseHeader;
+use tenet_proto::mvccpb::KeyValue;
+use tenet_server::api::{Answer, Api, Versions};
+use tenet_server::metrics::Page;
+
+/// See the module.
+#[derive(Clone, Default)]
+pub(crate) struct Fake(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    keys: Mutex<BTreeMap<Bytes, KeyValue>>,
+    revision: AtomicI64,
+    /// How long a put takes.
+    put_delay: Mutex<Duration>,
+    leaderless: AtomicBool,
+    alarms: Mutex<Vec<pb::AlarmMember>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[allow(dead_code)] // The example needs less than the tests.
+impl Fake {
+    /// Makes every further put take so long.
+    pub(crate) fn delay_puts(&self, delay: Duration) {
+        *lock(&self.0.put_delay) = delay;
+    }
+
+    /// Lets the member know no leader.
+    pub(crate) fn lose_leader(&self) {
+        self.0.leaderless.store(true, Ordering::SeqCst);
+    }
+
+    /// Raises an alarm.
+    pub(crate) fn raise(&self, alarm: pb::AlarmType) {
+        lock(&self.0.alarms).push(pb::AlarmMember {
+            member_id: 1,
+            alarm: alarm.into(),
+        });
+    }
+
+    /// Stores a key without a request.
+    pub(crate) fn set(&self, key: &str, value: Vec<u8>) {
+        self.store(Bytes::copy_from_slice(key.as_bytes()), value.into());
+    }
+
+    fn store(&self, key: Bytes, value: Bytes) -> i64 {
+        let revision = self.0.revision.fetch_add(1, Ordering::SeqCst) + 2;
+        let mut keys = lock(&self.0.keys);
+        let old = keys.get(&key);
+        let kv = KeyValue {
+            create_revision: old.map_or(revision, |old| old.create_revision),
+            version: old.map_or(1, |old| old.version + 1),
+            mod_revision: revision,
+            key: key.clone(),
+            value,
+            lease: 0,
+        };
+        keys.insert(key, kv);
+        revision
+    }
+
+    fn header(&self, revision: i64) -> Option<ResponseHeader> {
+        Some(ResponseHeader {
+            cluster_id: 2,
+            member_id: 1,
+            revision,
+            raft_term: 3,
+        })
+    }
+
+    fn find(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
+        if request.key.is_empty() {
+            return Err(ApiError::EmptyKey);
+        }
+        let keys = lock(&self.0.keys);
+        let kvs: Vec<KeyValue> = if request.range_end.is_empty() {
+            keys.get(&request.key).cloned().into_iter().collect()
+        } else if request.range_end == "\0" {
+            keys.range(request.key.clone()..)
+                .map(|(_, kv)| kv.clone())
+                .collect()
+        } else {
+            keys.range(request.key.clone()..request.range_end.clone())
+                .map(|(_, kv)| kv.clone())
+                .collect()
+        };
+        let count = kvs.len() as i64;
+        let header = self.header(self.0.revision.load(Ordering::SeqCst) + 1);
+        Ok(pb::RangeResponse {
+            header,
+            kvs,
+            more: false,
+            count,
+        })
+    }
+}
+
+/// One key-value a chunk.
+pub(crate) struct FakeChunks {
+    kvs: std::vec::IntoIter<KeyValue>,
+    last: Option<pb::RangeResponse>,
+}
+
+impl Iterator for FakeChunks {
+    type Item = Result<pb::RangeResponse, ApiError>;
+
+    fn next(&mut self) -> Option<Result<pb::RangeResponse, ApiError>> {
+        match self.kvs.next() {
+            Some(kv) => Some(Ok(pb::RangeResponse {
+                kvs: vec![kv],
+                ..Default::default()
+            })),
+            None => self.last.take().map(Ok),
+        }
+    }
+}
+
+impl Api for Fake {
+    type Chunks = FakeChunks;
+
+    async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
+        if !request.serializable && self.leader().is_none() {
+            return Err(ApiError::Timeout);
+        }
+        self.find(&request)
+    }
+
+    async fn range_stream(&self, request: pb::RangeRequest) -> Result<FakeChunks, ApiError> {
+        let mut whole = self.find(&request)?;
+        let kvs = std::mem::take(&mut whole.kvs).into_iter();
+        Ok(FakeChunks {
+            kvs,
+            last: Some(whole),
+        })
+    }
+
+    fn put(&self, request: pb::PutRequest) -> impl Answer<pb::PutResponse> {
+        let delay = *lock(&self.0.put_delay);
+        async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            if request.key.is_empty() {
+                return Err(ApiError::EmptyKey);
+            }
+            let revision = self.store(request.key, request.value);
+            Ok(pb::PutResponse {
+                header: self.header(revision),
+                prev_kv: None,
+            })
+        }
+    }
+
+    async fn delete_range(
+        &self,
+        request: pb::DeleteRangeRequest,
+    ) -> Result<pb::DeleteRangeResponse, ApiError> {
+        let gone = lock(&self.0.keys).remove(&request.key);
+        let deleted = gone.is_some().into();
+        Ok(pb::DeleteRangeResponse {
+            header: self.header(1),
+            deleted,
+            prev_kvs: Vec::new(),
+        })
+    }
+
+    async fn txn(&self, _request: pb::TxnRequest) -> Result<pb::TxnResponse, ApiError> {
+        Ok(pb::TxnResponse {
+            header: self.header(1),
+            succeeded: true,
+            responses: Vec::new(),
+        })
+    }
+
+    async fn compact(
+        &self,
+        _request: pb::CompactionRequest,
+    ) -> Result<pb::CompactionResponse, ApiError> {
+        Err(ApiError::FutureRevision)
+    }
+
+    async fn alarm(&self, _request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {
+        Ok(pb::AlarmResponse {
+            header: self.header(1),
+            alarms: self.alarms(),
+        })
+    }
+
+    async fn hash(&self) -> Result<pb::HashResponse, ApiError> {
+        Ok(pb::HashResponse {
+            header: self.header(1),
+            hash: 7,
+        })
+    }
+
+    async fn hash_kv(&self, _request: pb::HashKvRequest) -> Result<pb::HashKvResponse, ApiError> {
+        Err(ApiError::Compacted)
+    }
+
+    async fn member_list(
+        &self,
+        _request: pb::MemberListRequest,
+    ) -> Result<pb::MemberListResponse, ApiError> {
+        Ok(pb::MemberListResponse {
+            header: self.header(0),
+            members: Vec::new(),
+        })
+    }
+
+    async fn defragment(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn status(&self) -> pb::StatusResponse {
+        pb::StatusResponse {
+            header: self.header(1),
+            version: "3.7.1".into(),
+            ..Default::default()
+        }
+    }
+
+    fn leader(&self) -> Option<MemberId> {
+        (!self.0.leaderless.load(Ordering::SeqCst)).then_some(MemberId(1))
+    }
+
+    fn is_learner(&self) -> bool {
+        false
+    }
+
+    fn alarms(&self) -> Vec<pb::AlarmMember> {
+        lock(&self.0.alarms).clone()
+    }
+
+    fn versions(&self) -> Versions {
+        Versions {
+            server: "3.7.1".into(),
+            cluster: Some("3.7.0".into()),
+            storage: "3.7.0".into(),
+        }
+    }
+
+    fn position(&self) -> (MemberId, Term, Index) {
+        (
+            MemberId(1),
+            Term(3),
+            Index(self.0.revision.load(Ordering::SeqCst) as u64),
+        )
+    }
+
+    fn collect(&self, page: &mut Page) {
+        page.gauge("etcd_server_has_leader", "Whether a leader is known.", 1.0);
+    }
+
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    fn stop(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
