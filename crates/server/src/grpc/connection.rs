@@ -246,6 +246,7 @@ where
             tracing::debug!(remote = %self.peer.remote, "{lost}");
             return Poll::Ready(());
         }
+        let behind = self.is_behind();
         for ended in 0..=ROUND_ENDS_MAX {
             match self.calls.poll_next_unpin(cx) {
                 Poll::Ready(Some(())) if ended < ROUND_ENDS_MAX => {
@@ -259,18 +260,29 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        if behind && !self.is_behind() {
+            // Calls were dropped with what they had to send; requests may wait.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
+    }
+
+    /// Whether the client leaves so much unread that it gets no further calls.
+    fn is_behind(&self) -> bool {
+        self.peer.unsent.used() > limits::CONNECTION_UNSENT_BYTES_MAX
     }
 
     /// Takes new requests, and in any case lets the library read and write. A client that does
     /// not take its answers is not asked for more requests.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUND_ACCEPTS_MAX {
-            if self.peer.unsent.used() > limits::CONNECTION_UNSENT_BYTES_MAX {
-                return match self.connection.poll_closed(cx) {
-                    Poll::Ready(_) => Poll::Ready(()),
-                    Poll::Pending => Poll::Pending,
-                };
+            if self.is_behind() {
+                if self.connection.poll_closed(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if self.is_behind() {
+                    return Poll::Pending;
+                }
             }
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
