@@ -8,6 +8,7 @@ use crate::Mvcc;
 use crate::hash::{HashJob, Shown};
 use crate::index::PruneAt;
 use std::collections::VecDeque;
+use tenet_base::limits::COMPACTION_HASHES_MAX;
 use tenet_store::Store;
 
 /// A compaction and the compact revision before it.
@@ -33,7 +34,12 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
+    /// Adds a compaction. If more wait than hashes are kept, the oldest is left out: its hash
+    /// would be gone before it is asked for, and the next one supersedes all that it does.
     pub(crate) fn schedule(&mut self, at: i64, before: i64) {
+        if self.queue.len() == COMPACTION_HASHES_MAX {
+            self.queue.pop_front();
+        }
         self.queue.push_back(Scheduled { at, before });
     }
 
@@ -42,18 +48,32 @@ impl Maintenance {
     }
 }
 
+/// What a step of maintenance did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Maintained {
+    /// Whether work is left.
+    pub(crate) left: bool,
+    /// Whether there is anything new to show.
+    pub(crate) changed: bool,
+}
+
 impl Mvcc {
-    /// Works until about `budget` entries or records were looked at. Returns whether work is left.
-    pub(crate) fn maintain(&mut self, budget: usize) -> bool {
+    /// Works until about `budget` entries or records were looked at.
+    pub(crate) fn maintain(&mut self, budget: usize) -> Maintained {
         let mut budget = budget.max(1);
+        let mut changed = false;
         while budget > 0 {
             match std::mem::take(&mut self.maintenance.stage) {
                 Stage::Idle => {
                     let Some(next) = self.maintenance.queue.pop_front() else {
                         let looked = self.store.maintain(budget);
                         if looked == 0 {
-                            return false;
+                            return Maintained {
+                                left: false,
+                                changed,
+                            };
                         }
+                        changed = true;
                         budget = budget.saturating_sub(looked);
                         continue;
                     };
@@ -66,12 +86,14 @@ impl Mvcc {
                         None => Stage::Hash(job, at),
                         Some(hash) => {
                             self.hashes.push(hash);
+                            changed = true;
                             Stage::Prune(PruneAt::default(), at)
                         }
                     };
                 }
                 Stage::Prune(from, at) => {
                     let pruned = self.tree.prune(at, from, budget);
+                    changed |= !pruned.dropped.is_empty();
                     for rev in pruned.dropped {
                         self.store.release(rev);
                     }
@@ -82,6 +104,9 @@ impl Mvcc {
                 }
             }
         }
-        true
+        Maintained {
+            left: true,
+            changed,
+        }
     }
 }

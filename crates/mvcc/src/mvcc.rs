@@ -122,11 +122,11 @@ impl Mvcc {
     /// left. What it did is published, unless there are writes that are not published yet; then
     /// it goes with them.
     pub fn step_maintenance(&mut self, budget_entries: usize) -> bool {
-        let work_left = self.maintain(budget_entries);
-        if !self.unpublished {
+        let done = self.maintain(budget_entries);
+        if done.changed && !self.unpublished {
             self.show();
         }
-        work_left
+        done.left
     }
 
     /// Whether superseded entries of a scheduled compaction are not all dropped yet.

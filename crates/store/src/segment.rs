@@ -67,6 +67,9 @@ impl Record<'_> {
 #[derive(Debug)]
 pub(crate) struct Segment {
     first: Rev,
+    /// Main revisions from the first to the last, both included. Beside `first`, so that a search
+    /// does not have to look at the last slot.
+    span: u64,
     data: Bytes,
     slots: Box<[Slot]>,
 }
@@ -77,7 +80,7 @@ impl Segment {
     }
 
     pub(crate) fn last_main(&self) -> i64 {
-        self.first.main + i64::from(self.slots[self.slots.len() - 1].main)
+        self.first.main + (self.span - 1) as i64
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -137,14 +140,13 @@ impl Segment {
             return 0;
         }
         let n = self.slots.len();
-        let span = u64::from(self.slots[n - 1].main) + 1;
         let Some(distance) = u32::try_from(rev.main - self.first.main)
             .ok()
-            .filter(|&distance| u64::from(distance) < span)
+            .filter(|&distance| u64::from(distance) < self.span)
         else {
             return n;
         };
-        let guess = (u64::from(distance) * n as u64 / span) as usize;
+        let guess = (u64::from(distance) * n as u64 / self.span) as usize;
         let before = |at: usize| self.slots[at].rev(self.first.main) < rev;
         let (mut low, mut high, mut step) = (guess, guess, 1);
         if before(guess) {
@@ -279,11 +281,16 @@ impl SegmentBuilder {
         Some(&self.data[start as usize..self.slots[at].end as usize])
     }
 
+    fn span(&self) -> u64 {
+        self.slots.last().map_or(0, |last| u64::from(last.main) + 1)
+    }
+
     /// Copies out what was built, in exactly the room it needs, and starts anew with the same
     /// buffers.
     pub(crate) fn cut(&mut self) -> Option<Segment> {
         let segment = Segment {
             first: self.first.take()?,
+            span: self.span(),
             data: Bytes::copy_from_slice(&self.data),
             slots: self.slots.as_slice().into(),
         };
@@ -296,6 +303,7 @@ impl SegmentBuilder {
     pub(crate) fn finish(self) -> Option<Segment> {
         Some(Segment {
             first: self.first?,
+            span: self.span(),
             data: Bytes::from(self.data.into_boxed_slice()),
             slots: self.slots.into_boxed_slice(),
         })

@@ -66,10 +66,26 @@ impl Sep {
 }
 
 /// The separators of a node, one fewer than it has children.
+///
+/// A search compares the first eight bytes behind what all have in common as numbers, which lie
+/// close together, and looks at whole separators only where those are equal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seps {
+    heads: Vec<u64>,
     bytes: Vec<u8>,
     items: Vec<(u32, Rev)>,
+    /// Bytes that all separators begin with.
+    common: usize,
+}
+
+/// The first eight bytes as a number that orders as they do; what is missing counts as zero.
+fn head(bytes: &[u8]) -> u64 {
+    if let Some(first) = bytes.first_chunk::<8>() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut head = [0; 8];
+    head[..bytes.len()].copy_from_slice(bytes);
+    u64::from_be_bytes(head)
 }
 
 impl Seps {
@@ -92,11 +108,18 @@ impl Seps {
 
     pub(super) fn build<'a>(seps: impl Iterator<Item = SepRef<'a>> + Clone) -> Seps {
         let bytes = seps.clone().map(|sep| sep.key.len()).sum();
+        let count = seps.clone().count();
         let mut built = Seps {
+            heads: Vec::with_capacity(count),
             bytes: Vec::with_capacity(bytes),
-            items: Vec::with_capacity(seps.clone().count()),
+            items: Vec::with_capacity(count),
+            common: 0,
         };
+        if let (Some(first), Some(last)) = (seps.clone().next(), seps.clone().last()) {
+            built.common = KeyRef::of(first.key).common_len(&KeyRef::of(last.key));
+        }
         for sep in seps {
+            built.heads.push(head(&sep.key[built.common..]));
             built.bytes.extend_from_slice(sep.key);
             let end = u32::try_from(built.bytes.len()).expect("separators fit in 4 GB");
             built.items.push((end, sep.rev));
@@ -106,7 +129,14 @@ impl Seps {
 
     /// The number of separators at or before the position.
     fn rank(&self, key: &[u8], rev: Rev) -> usize {
-        let (mut low, mut high) = (0, self.len());
+        let common = &self.bytes[..self.common];
+        let Some(rest) = key.strip_prefix(common) else {
+            return if key < common { 0 } else { self.len() };
+        };
+        let wanted = head(rest);
+        let mut low = self.heads.partition_point(|&head| head < wanted);
+        let same = self.heads[low..].partition_point(|&head| head == wanted);
+        let mut high = low + same;
         while low < high {
             let middle = usize::midpoint(low, high);
             let sep = self.get(middle).expect("in range");
@@ -208,6 +238,7 @@ impl Inner {
     pub(super) fn heap_bytes(&self) -> usize {
         self.children.capacity() * size_of::<Child>()
             + size_of::<Seps>()
+            + self.seps.heads.capacity() * size_of::<u64>()
             + self.seps.bytes.capacity()
             + self.seps.items.capacity() * size_of::<(u32, Rev)>()
     }

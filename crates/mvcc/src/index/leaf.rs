@@ -83,8 +83,8 @@ impl Keys {
         Err(low)
     }
 
-    /// Keys in exactly the room they need, plus `slack` bytes.
-    fn build<'a>(keys: impl Iterator<Item = KeyRef<'a>> + Clone, slack: usize) -> Keys {
+    /// Keys in exactly the room they need.
+    fn build<'a>(keys: impl Iterator<Item = KeyRef<'a>> + Clone) -> Keys {
         let mut ends = keys.clone();
         let Some(first) = ends.next() else {
             return Keys::default();
@@ -97,8 +97,8 @@ impl Keys {
             bytes += key.len() - prefix;
         }
         let mut built = Keys {
-            bytes: Vec::with_capacity(bytes + slack),
-            ends: Vec::with_capacity(count + usize::from(slack > 0)),
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(count),
             prefix: prefix as u32,
         };
         first.copy_part(0..prefix, &mut built.bytes);
@@ -116,28 +116,52 @@ impl Keys {
 
     /// Adds `key`, which is not there, as number `at`.
     fn insert(self: &mut Arc<Self>, at: usize, key: &[u8]) {
-        let rest = key.strip_prefix(self.prefix());
-        let (Some(rest), Some(keys)) = (rest, Arc::get_mut(self)) else {
-            let new = KeyRef::of(key);
+        let Some(rest) = key.strip_prefix(self.prefix()) else {
             let before = (0..at).map(|number| self.get(number));
             let after = (at..self.len()).map(|number| self.get(number));
-            let all = before.chain(std::iter::once(new)).chain(after);
-            *self = Arc::new(Keys::build(all, 0));
+            let all = before.chain(std::iter::once(KeyRef::of(key))).chain(after);
+            *self = Arc::new(Keys::build(all));
             return;
         };
-        let start = keys.bytes_start(at);
-        if keys.bytes.capacity() - keys.bytes.len() < rest.len() {
-            keys.bytes.reserve_exact(rest.len() * GROWTH);
+        match Arc::get_mut(self) {
+            Some(keys) => keys.insert_here(at, rest),
+            None => *self = Arc::new(self.with(at, rest)),
         }
-        if keys.ends.len() == keys.ends.capacity() {
-            keys.ends.reserve_exact(GROWTH);
+    }
+
+    /// Adds a key under the prefix in place.
+    fn insert_here(&mut self, at: usize, rest: &[u8]) {
+        let start = self.bytes_start(at);
+        if self.bytes.capacity() - self.bytes.len() < rest.len() {
+            self.bytes.reserve_exact(rest.len() * GROWTH);
         }
-        keys.bytes.extend_from_slice(rest);
-        keys.bytes[start..].rotate_right(rest.len());
-        for end in &mut keys.ends[at..] {
+        if self.ends.len() == self.ends.capacity() {
+            self.ends.reserve_exact(GROWTH);
+        }
+        self.bytes.extend_from_slice(rest);
+        self.bytes[start..].rotate_right(rest.len());
+        self.ends.insert(at, start as u32);
+        for end in &mut self.ends[at..] {
             *end += rest.len() as u32;
         }
-        keys.ends.insert(at, (start + rest.len()) as u32);
+    }
+
+    /// A copy with a key under the prefix added, in exactly the room it needs.
+    fn with(&self, at: usize, rest: &[u8]) -> Keys {
+        let start = self.bytes_start(at);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + rest.len());
+        bytes.extend_from_slice(&self.bytes[..start]);
+        bytes.extend_from_slice(rest);
+        bytes.extend_from_slice(&self.bytes[start..]);
+        let mut ends = Vec::with_capacity(self.ends.len() + 1);
+        ends.extend_from_slice(&self.ends[..at]);
+        ends.push((start + rest.len()) as u32);
+        ends.extend(self.ends[at..].iter().map(|end| end + rest.len() as u32));
+        Keys {
+            bytes,
+            ends,
+            prefix: self.prefix,
+        }
     }
 
     fn bytes_start(&self, at: usize) -> usize {
@@ -197,7 +221,7 @@ impl Leaf {
             });
         }
         Leaf {
-            keys: Arc::new(Keys::build(used.into_iter(), 0)),
+            keys: Arc::new(Keys::build(used.into_iter())),
             entries: packed,
             continues,
         }

@@ -45,7 +45,7 @@ const LEAF_ENTRIES_MAX: usize = if cfg!(test) { 8 } else { 64 };
 /// Bytes of keys at which a leaf with several entries is split.
 const LEAF_KEY_BYTES_MAX: usize = if cfg!(test) { 256 } else { 8 * 1024 };
 /// Children of an inner node. Copying one touches the counter of each child.
-const INNER_CHILDREN_MAX: usize = if cfg!(test) { 5 } else { 32 };
+const INNER_CHILDREN_MAX: usize = if cfg!(test) { 5 } else { 16 };
 
 /// One revision of a key. A tombstone has no create revision and no version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

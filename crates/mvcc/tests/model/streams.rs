@@ -35,7 +35,7 @@ fn chunks(mvcc: &Mvcc, req: RangeRequest) -> Vec<usize> {
         .collect()
 }
 
-/// The first three are what etcd 3.7.1 sends.
+/// All of these are what etcd 3.7.1 sends.
 #[test]
 fn messages_double_until_they_are_large_enough() {
     let large = store(300, 20_000);
