@@ -7,7 +7,6 @@
 //! Events: a target without `tenet` at its start is etcd's name of a logger (`raft`); the level
 //! comes from the event, or is fatal if a field `level_name` says so.
 
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,24 +80,35 @@ pub(crate) fn write(entry: &Entry) {
 }
 
 fn sentence(entry: &Entry) -> String {
-    let word = match entry.level {
-        Level::Debug | Level::Info => "note",
-        Level::Warn => "warning",
-        _ => "error",
+    let error = entry.fields.iter().find(|(name, _)| name == "error");
+    let (word, message) = match (entry.level, error) {
+        (Level::Debug | Level::Info, _) => ("note", entry.message.clone()),
+        (Level::Warn, _) => ("warning", entry.message.clone()),
+        // etcd has one message for every start that fails; its cause says more.
+        (Level::Fatal, Some((_, cause))) => ("cannot start", plain(cause)),
+        _ => ("error", entry.message.clone()),
     };
-    let mut out = format!("{word}: {}", entry.message);
-    for (at, (name, value)) in entry.fields.iter().enumerate() {
-        let _ = write!(out, "{}{name}: ", if at == 0 { " (" } else { ", " });
-        let _ = match value {
-            Field::Text(text) => write!(out, "{text}"),
-            Field::Bool(value) => write!(out, "{value}"),
-            Field::Int(value) => write!(out, "{value}"),
-            Field::Uint(value) => write!(out, "{value}"),
-            Field::List(texts) => write!(out, "{}", texts.join(" ")),
-        };
+    let told = |name: &str| word == "cannot start" && name == "error";
+    let details: Vec<String> = entry
+        .fields
+        .iter()
+        .filter(|(name, _)| !told(name))
+        .map(|(name, value)| format!("{name}: {}", plain(value)))
+        .collect();
+    match details.join(", ") {
+        details if details.is_empty() => format!("{word}: {message}\n"),
+        details => format!("{word}: {message} ({details})\n"),
     }
-    out.push_str(if entry.fields.is_empty() { "\n" } else { ")\n" });
-    out
+}
+
+fn plain(value: &Field) -> String {
+    match value {
+        Field::Text(text) => text.clone(),
+        Field::Bool(value) => value.to_string(),
+        Field::Int(value) => value.to_string(),
+        Field::Uint(value) => value.to_string(),
+        Field::List(texts) => texts.join(" "),
+    }
 }
 
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
@@ -348,6 +358,13 @@ mod tests {
         assert_eq!(
             sentence(&entry),
             "warning: the disk is slow (sync: 40 ms, urls: a b)\n"
+        );
+        let entry = Entry::new(Level::Fatal, "discovery failed")
+            .with("error", "the port is taken")
+            .with("used-by", "etcd (pid 7)");
+        assert_eq!(
+            sentence(&entry),
+            "cannot start: the port is taken (used-by: etcd (pid 7))\n"
         );
     }
 

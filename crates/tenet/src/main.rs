@@ -24,7 +24,10 @@ enum Program {
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let path = args.next().unwrap_or_default();
-    let called_as = Path::new(&path).file_name().and_then(|name| name.to_str()).unwrap_or("tenet");
+    let called_as = Path::new(&path)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("tenet");
     let mut args: Vec<OsString> = args.collect();
     let (program, is_named) = pick(called_as, args.first().and_then(|first| first.to_str()));
     if is_named {
@@ -69,7 +72,10 @@ fn pick(called_as: &str, first: Option<&str>) -> (Program, bool) {
 #[allow(clippy::print_stdout)] // It was asked for.
 fn version() -> ExitCode {
     println!("tenet {}", env!("CARGO_PKG_VERSION"));
-    println!("serves the surface of etcd {}", tenet_server::config::ETCD_VERSION);
+    println!(
+        "serves the surface of etcd {}",
+        tenet_server::config::ETCD_VERSION
+    );
     ExitCode::SUCCESS
 }
 
@@ -102,7 +108,11 @@ mod tests {
             ("etcd", Some("ctl"), (Program::Server, false)),
             ("etcdctl", Some("version"), (Program::Ctl, false)),
             ("etcdutl", None, (Program::Later("util"), false)),
-            ("something-else", Some("--version"), (Program::Server, false)),
+            (
+                "something-else",
+                Some("--version"),
+                (Program::Server, false),
+            ),
         ] {
             assert_eq!(pick(called_as, first), expected, "{called_as} {first:?}");
         }

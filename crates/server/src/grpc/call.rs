@@ -375,10 +375,10 @@ async fn race<F: Future>(
             if timer.is_none() {
                 timer.set(Some(sleep_until(deadline)));
             }
-            if let Some(timer) = timer.as_mut().as_pin_mut() {
-                if timer.poll(cx).is_ready() {
-                    return Poll::Ready(Err(Status::DEADLINE));
-                }
+            if let Some(timer) = timer.as_mut().as_pin_mut()
+                && timer.poll(cx).is_ready()
+            {
+                return Poll::Ready(Err(Status::DEADLINE));
             }
         }
         Poll::Pending

@@ -75,10 +75,10 @@ impl Inbound {
             // Read is read: the window is for what the connection has not looked at yet. If the
             // stream is gone there is no window left to give back.
             let _ = self.body.flow_control().release_capacity(data.len());
-            if self.buffer.is_empty() {
-                if let Some(message) = self.whole(&data)? {
-                    return Ok(Received::Message(message));
-                }
+            if self.buffer.is_empty()
+                && let Some(message) = self.whole(&data)?
+            {
+                return Ok(Received::Message(message));
             }
             self.keep(&data)?;
         }

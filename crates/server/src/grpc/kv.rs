@@ -84,11 +84,11 @@ pub(super) async fn range_stream<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvRangeStream>(api).await else {
         return;
     };
-    let mut chunks = match flat(call.race(pin!(api.range_stream(request))).await) {
+    let chunks = match flat(call.race(pin!(api.range_stream(request))).await) {
         Ok(chunks) => chunks,
         Err(status) => return call.finish(&status),
     };
-    while let Some(chunk) = chunks.next() {
+    for chunk in chunks {
         let sent = match chunk {
             Ok(chunk) => {
                 call.send(RangeStreamResponse {

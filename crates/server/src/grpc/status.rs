@@ -89,10 +89,10 @@ pub(crate) fn code_name(number: usize) -> &'static str {
 /// The text with everything but printable ASCII (and the percent sign itself) escaped.
 fn percent_encoded(text: &str) -> HeaderValue {
     let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'%';
-    if text.bytes().all(plain) {
-        if let Ok(value) = HeaderValue::from_str(text) {
-            return value;
-        }
+    if text.bytes().all(plain)
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
     }
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = BytesMut::with_capacity(text.len() * 3);

@@ -42,7 +42,10 @@ impl Reply {
 
     fn text_of(&self, name: &str) -> &str {
         let value = self.trailers.get(name).or(self.headers.get(name));
-        value.unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().expect("ASCII")
+        value
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
+            .to_str()
+            .expect("ASCII")
     }
 
     /// The messages of the body, which are not compressed.
@@ -87,7 +90,11 @@ impl Client {
         socket.set_nodelay(true).expect("a TCP socket");
         let (send, mut connection) = builder.handshake(socket).await.expect("HTTP/2");
         let pings = connection.ping_pong().expect("not taken yet");
-        Client { send, connection: tokio::spawn(connection), pings }
+        Client {
+            send,
+            connection: tokio::spawn(connection),
+            pings,
+        }
     }
 
     /// Opens a stream and leaves it open.
@@ -110,7 +117,8 @@ impl Client {
 
     /// Calls a method with one message.
     pub(crate) async fn call(&mut self, path: &str, message: &impl Message) -> Reply {
-        self.send(request(path), frame(0, &message.encode_to_vec())).await
+        self.send(request(path), frame(0, &message.encode_to_vec()))
+            .await
     }
 }
 
@@ -120,9 +128,16 @@ pub(crate) async fn reply(answer: h2::client::ResponseFuture) -> Result<Reply, h
         let (head, mut body) = answer.await?.into_parts();
         let data = read(&mut body).await?;
         let trailers = body.trailers().await?.unwrap_or_default();
-        Ok(Reply { http: head.status.as_u16(), headers: head.headers, body: data, trailers })
+        Ok(Reply {
+            http: head.status.as_u16(),
+            headers: head.headers,
+            body: data,
+            trailers,
+        })
     };
-    tokio::time::timeout(PATIENCE, whole).await.expect("an answer in time")
+    tokio::time::timeout(PATIENCE, whole)
+        .await
+        .expect("an answer in time")
 }
 
 async fn read(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
@@ -141,13 +156,16 @@ pub(crate) async fn raw(address: &str, bytes: &[u8]) -> String {
     socket.write_all(bytes).await.expect("sent");
     let mut out = Vec::new();
     // A reset says as much as an end.
-    let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut out)).await.expect("an end");
+    let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut out))
+        .await
+        .expect("an end");
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// One HTTP/1.1 request; the answer with its head.
 pub(crate) async fn http(address: &str, method: &str, path: &str, headers: &str) -> String {
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
+    );
     raw(address, request.as_bytes()).await
 }

@@ -14,11 +14,17 @@ const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
 const PUT: &str = "/etcdserverpb.KV/Put";
 
 fn key(key: &'static str) -> pb::RangeRequest {
-    pb::RangeRequest { key: Bytes::from_static(key.as_bytes()), ..Default::default() }
+    pb::RangeRequest {
+        key: Bytes::from_static(key.as_bytes()),
+        ..Default::default()
+    }
 }
 
 fn everything() -> pb::RangeRequest {
-    pb::RangeRequest { range_end: Bytes::from_static(b"\0"), ..key("\0") }
+    pb::RangeRequest {
+        range_end: Bytes::from_static(b"\0"),
+        ..key("\0")
+    }
 }
 
 fn range_frame() -> Bytes {
@@ -49,11 +55,24 @@ async fn a_put_is_answered_and_read_back() {
     let reply = client.call(PUT, &put).await;
     assert_eq!((reply.http, reply.code(), reply.text()), (200, 0, ""));
     assert_eq!(reply.headers["content-type"], "application/grpc");
-    assert_eq!(reply.messages::<pb::PutResponse>()[0].header.expect("a header").revision, 2);
+    assert_eq!(
+        reply.messages::<pb::PutResponse>()[0]
+            .header
+            .expect("a header")
+            .revision,
+        2
+    );
 
-    let found = &client.call(RANGE, &key("k")).await.messages::<pb::RangeResponse>()[0];
+    let found = &client
+        .call(RANGE, &key("k"))
+        .await
+        .messages::<pb::RangeResponse>()[0];
     assert_eq!((found.count, &found.kvs[0].value[..]), (1, &b"v"[..]));
-    assert_failed(&client.call(RANGE, &key("")).await, 3, "etcdserver: key is not provided");
+    assert_failed(
+        &client.call(RANGE, &key("")).await,
+        3,
+        "etcdserver: key is not provided",
+    );
 }
 
 #[tokio::test]
@@ -65,9 +84,14 @@ async fn a_thousand_calls_on_one_connection_are_all_answered() {
     let mut client = Client::connect_with(&server.address, &roomy).await;
     let mut answers = Vec::new();
     for n in 0..1_000 {
-        let put = pb::PutRequest { key: format!("k{n}").into(), ..Default::default() };
+        let put = pb::PutRequest {
+            key: format!("k{n}").into(),
+            ..Default::default()
+        };
         let (answer, mut stream) = client.open(request(PUT)).await;
-        stream.send_data(frame(0, &put.encode_to_vec()), true).expect("sent");
+        stream
+            .send_data(frame(0, &put.encode_to_vec()), true)
+            .expect("sent");
         answers.push(tokio::spawn(reply(answer)));
     }
     for answer in answers {
@@ -85,10 +109,16 @@ async fn a_long_answer_arrives_whole() {
         server.fake.set(&format!("k{n:03}"), vec![n as u8; 10_000]);
     }
     let mut client = server.client().await;
-    let whole = &client.call(RANGE, &everything()).await.messages::<pb::RangeResponse>()[0];
+    let whole = &client
+        .call(RANGE, &everything())
+        .await
+        .messages::<pb::RangeResponse>()[0];
     assert_eq!((whole.count, whole.kvs.len()), (300, 300));
     for (n, kv) in whole.kvs.iter().enumerate() {
-        assert_eq!((&kv.key[..], kv.value.len()), (format!("k{n:03}").as_bytes(), 10_000));
+        assert_eq!(
+            (&kv.key[..], kv.value.len()),
+            (format!("k{n:03}").as_bytes(), 10_000)
+        );
         assert!(kv.value.iter().all(|byte| *byte == n as u8));
     }
     let chunks = client.call(RANGE_STREAM, &everything()).await;
@@ -127,7 +157,10 @@ async fn headers_are_checked_as_grpc_go_does() {
         ),
     ] {
         let mut wrong = request(RANGE);
-        wrong.headers_mut().expect("no error yet").insert(name, value.parse().expect("a value"));
+        wrong
+            .headers_mut()
+            .expect("no error yet")
+            .insert(name, value.parse().expect("a value"));
         let reply = client.send(wrong, range_frame()).await;
         assert_eq!(reply.http, http, "{name}: {value}");
         assert_failed(&reply, code, text);
@@ -138,7 +171,10 @@ async fn headers_are_checked_as_grpc_go_does() {
     let text = "Received a HEADERS frame with :method \"GET\" which should be POST";
     assert_failed(&reply, 13, text);
     let version = http::HeaderValue::from_bytes(b"\xff\xfe").expect("opaque bytes");
-    let reply = client.send(request(RANGE).header("client-api-version", version), range_frame());
+    let reply = client.send(
+        request(RANGE).header("client-api-version", version),
+        range_frame(),
+    );
     assert_failed(&reply.await, 3, "etcdserver: invalid client api version");
 }
 
@@ -147,13 +183,22 @@ async fn unknown_methods_are_named() {
     let server = Server::start();
     let mut client = server.client().await;
     for (path, text) in [
-        ("/etcdserverpb.KV/Foo", "unknown method Foo for service etcdserverpb.KV"),
-        ("/etcdserverpb.KV/Range?x=1", "unknown method Range?x=1 for service etcdserverpb.KV"),
+        (
+            "/etcdserverpb.KV/Foo",
+            "unknown method Foo for service etcdserverpb.KV",
+        ),
+        (
+            "/etcdserverpb.KV/Range?x=1",
+            "unknown method Range?x=1 for service etcdserverpb.KV",
+        ),
         ("/foo.Bar/Baz", "unknown service foo.Bar"),
         ("/a/b/c", "unknown service a/b"),
         ("/foo", "malformed method name: \"/foo\""),
         // Not served yet: the same words, since those are what clients understand.
-        ("/etcdserverpb.Lease/LeaseGrant", "unknown method LeaseGrant for service etcdserverpb.Lease"),
+        (
+            "/etcdserverpb.Lease/LeaseGrant",
+            "unknown method LeaseGrant for service etcdserverpb.Lease",
+        ),
     ] {
         assert_failed(&client.send(request(path), range_frame()).await, 12, text);
     }
@@ -167,14 +212,24 @@ async fn bodies_that_are_no_messages_are_refused() {
         // grpc-go never answers a request without a body; we answer as it does to an empty one.
         (RANGE, Bytes::new(), 2, "EOF"),
         (RANGE, Bytes::from_static(&[0, 0, 0]), 2, "EOF"),
-        (RANGE, Bytes::from_static(&[0, 0, 0, 0, 9, 1]), 2, "unexpected EOF"),
+        (
+            RANGE,
+            Bytes::from_static(&[0, 0, 0, 0, 9, 1]),
+            2,
+            "unexpected EOF",
+        ),
         (
             RANGE,
             frame(0, &[0xff, 0xff, 0xff]),
             13,
             "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data",
         ),
-        (RANGE, frame(2, b""), 13, "grpc: received unexpected payload format 2"),
+        (
+            RANGE,
+            frame(2, b""),
+            13,
+            "grpc: received unexpected payload format 2",
+        ),
         (
             RANGE,
             frame(1, b""),
@@ -187,7 +242,12 @@ async fn bodies_that_are_no_messages_are_refused() {
             13,
             "cardinality violation: received no request message from non-client-streaming RPC",
         ),
-        (RANGE_STREAM, Bytes::from_static(&[0, 0, 0, 0, 9, 1]), 13, "unexpected EOF"),
+        (
+            RANGE_STREAM,
+            Bytes::from_static(&[0, 0, 0, 0, 9, 1]),
+            13,
+            "unexpected EOF",
+        ),
         (
             RANGE_STREAM,
             [range_frame(), range_frame()].concat().into(),
@@ -221,7 +281,11 @@ async fn a_message_may_come_in_any_number_of_parts() {
         tokio::task::yield_now().await;
         // The server does not wait for the end of the stream.
         stream.send_data(whole.slice(cut..), false).expect("sent");
-        assert_eq!(reply(answer).await.expect("an answer").code(), 0, "cut at {cut}");
+        assert_eq!(
+            reply(answer).await.expect("an answer").code(),
+            0,
+            "cut at {cut}"
+        );
     }
 }
 
@@ -233,20 +297,32 @@ async fn gzip_is_taken_and_answered_with_gzip() {
     let gzipped = || request(RANGE).header("grpc-encoding", "gzip");
     for body in [frame(1, &gzip(&key("k").encode_to_vec())), range_frame()] {
         let reply = client.send(gzipped(), body).await;
-        assert_eq!((reply.code(), &reply.headers["grpc-encoding"]), (0, &"gzip".parse().unwrap()));
+        assert_eq!(
+            (reply.code(), &reply.headers["grpc-encoding"]),
+            (0, &"gzip".parse().unwrap())
+        );
         assert_eq!(reply.body[0], 1);
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&reply.body[5..]).read_to_end(&mut plain).expect("gzip");
+        flate2::read::GzDecoder::new(&reply.body[5..])
+            .read_to_end(&mut plain)
+            .expect("gzip");
         let found = pb::RangeResponse::decode(&plain[..]).expect("a message");
         assert_eq!(found.kvs[0].value, "value");
     }
     // A client that only could take gzip gets none.
-    let reply = client.send(request(RANGE).header("grpc-accept-encoding", "gzip"), range_frame());
+    let reply = client.send(
+        request(RANGE).header("grpc-accept-encoding", "gzip"),
+        range_frame(),
+    );
     assert_eq!(reply.await.body[0], 0);
 
     let truncated = &gzip(&key("k").encode_to_vec())[..12];
     let reply = client.send(gzipped(), frame(1, truncated)).await;
-    assert_failed(&reply, 13, "grpc: failed to read decompressed data: unexpected EOF");
+    assert_failed(
+        &reply,
+        13,
+        "grpc: failed to read decompressed data: unexpected EOF",
+    );
     let bomb = gzip(&vec![0; 8 * 1024 * 1024]);
     let text = "grpc: received message after decompression larger than max 2097152";
     assert_failed(&client.send(gzipped(), frame(1, &bomb)).await, 8, text);
@@ -257,13 +333,24 @@ async fn a_deadline_ends_the_call() {
     let server = Server::start();
     server.fake.delay_puts(Duration::from_secs(60));
     let mut client = server.client().await;
-    let put = pb::PutRequest { key: Bytes::from_static(b"k"), ..Default::default() };
+    let put = pb::PutRequest {
+        key: Bytes::from_static(b"k"),
+        ..Default::default()
+    };
     let body = frame(0, &put.encode_to_vec());
-    let reply_ = client.send(request(PUT).header("grpc-timeout", "50m"), body).await;
+    let reply_ = client
+        .send(request(PUT).header("grpc-timeout", "50m"), body)
+        .await;
     assert_failed(&reply_, 4, "context deadline exceeded");
     // Also while the request is on its way.
-    let (answer, _stream) = client.open(request(PUT).header("grpc-timeout", "50m")).await;
-    assert_failed(&reply(answer).await.expect("an answer"), 4, "context deadline exceeded");
+    let (answer, _stream) = client
+        .open(request(PUT).header("grpc-timeout", "50m"))
+        .await;
+    assert_failed(
+        &reply(answer).await.expect("an answer"),
+        4,
+        "context deadline exceeded",
+    );
 }
 
 #[tokio::test]
@@ -273,19 +360,27 @@ async fn a_client_that_wants_a_leader_is_told_when_there_is_none() {
     let wanting = || request(RANGE).header("hasleader", "true");
     assert_eq!(client.send(wanting(), range_frame()).await.code(), 0);
     server.fake.lose_leader();
-    assert_failed(&client.send(wanting(), range_frame()).await, 14, "etcdserver: no leader");
+    assert_failed(
+        &client.send(wanting(), range_frame()).await,
+        14,
+        "etcdserver: no leader",
+    );
 }
 
 #[tokio::test]
 async fn health_is_served() {
     let server = Server::start();
     let mut client = server.client().await;
-    let ask = |service: &str| health::HealthCheckRequest { service: service.into() };
+    let ask = |service: &str| health::HealthCheckRequest {
+        service: service.into(),
+    };
     let check = "/grpc.health.v1.Health/Check";
     let well = client.call(check, &ask("")).await;
     assert_eq!(well.messages::<health::HealthCheckResponse>()[0].status, 1);
     assert_failed(&client.call(check, &ask("foo")).await, 5, "unknown service");
-    let list = client.call("/grpc.health.v1.Health/List", &health::HealthListRequest {}).await;
+    let list = client
+        .call("/grpc.health.v1.Health/List", &health::HealthListRequest {})
+        .await;
     let list = &list.messages::<health::HealthListResponse>()[0];
     assert_eq!(list.statuses[""].status, 1);
 
@@ -306,14 +401,23 @@ async fn calls_are_counted_as_etcd_counts_them() {
     client.send(versioned(), frame(0, b"")).await;
     // Not counted at all: a unary request that is not decoded, an unknown method.
     client.send(versioned(), frame(0, &[0xff])).await;
-    client.send(request("/etcdserverpb.KV/Foo"), range_frame()).await;
+    client
+        .send(request("/etcdserverpb.KV/Foo"), range_frame())
+        .await;
     // Counted as canceled: a client that leaves.
     server.fake.delay_puts(Duration::from_secs(60));
-    let put = pb::PutRequest { key: Bytes::from_static(b"k"), ..Default::default() };
+    let put = pb::PutRequest {
+        key: Bytes::from_static(b"k"),
+        ..Default::default()
+    };
     let (answer, mut stream) = client.open(request(PUT)).await;
-    stream.send_data(frame(0, &put.encode_to_vec()), true).expect("sent");
+    stream
+        .send_data(frame(0, &put.encode_to_vec()), true)
+        .expect("sent");
     let page = eventually(&server, "grpc_server_started_total{grpc_method=\"Put\"", 1).await;
-    assert!(page.contains("etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"unary\"} 2\n"));
+    assert!(page.contains(
+        "etcd_server_client_requests_total{client_api_version=\"3.7\",type=\"unary\"} 2\n"
+    ));
     drop((answer, stream));
     let canceled = "grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"Put\"";
     let page = eventually(&server, canceled, 1).await;
@@ -321,9 +425,18 @@ async fn calls_are_counted_as_etcd_counts_them() {
         ("grpc_server_started_total{grpc_method=\"Range\"", 2),
         ("grpc_server_msg_received_total{grpc_method=\"Range\"", 2),
         ("grpc_server_msg_sent_total{grpc_method=\"Range\"", 2),
-        ("grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Range\"", 1),
-        ("grpc_server_handled_total{grpc_code=\"InvalidArgument\",grpc_method=\"Range\"", 1),
-        ("grpc_server_handled_total{grpc_code=\"Internal\",grpc_method=\"Range\"", 0),
+        (
+            "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Range\"",
+            1,
+        ),
+        (
+            "grpc_server_handled_total{grpc_code=\"InvalidArgument\",grpc_method=\"Range\"",
+            1,
+        ),
+        (
+            "grpc_server_handled_total{grpc_code=\"Internal\",grpc_method=\"Range\"",
+            0,
+        ),
         ("grpc_server_msg_sent_total{grpc_method=\"Put\"", 1),
     ] {
         assert_eq!(value_of(&page, series), value, "{series}");
@@ -340,7 +453,9 @@ async fn eventually(server: &Server, series: &str, value: u64) -> String {
             }
         }
     };
-    tokio::time::timeout(crate::client::PATIENCE, waiting).await.expect(series)
+    tokio::time::timeout(crate::client::PATIENCE, waiting)
+        .await
+        .expect(series)
 }
 
 /// The value of the only series that starts so.
@@ -348,5 +463,8 @@ pub(crate) fn value_of(page: &str, series: &str) -> u64 {
     let mut lines = page.lines().filter(|line| line.starts_with(series));
     let line = lines.next().unwrap_or_else(|| panic!("no {series}"));
     assert!(lines.next().is_none(), "several {series}");
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    line.rsplit(' ')
+        .next()
+        .and_then(|value| value.parse().ok())
+        .expect("a number")
 }

@@ -9,7 +9,9 @@ use tenet_server::serve::Role;
 
 /// Status line, headers in lower case, body.
 fn parts(answer: &str) -> (&str, String, &str) {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{answer:?}"));
     let (status, headers) = head.split_once("\r\n").unwrap_or((head, ""));
     (status, headers.to_lowercase(), body)
 }
@@ -21,10 +23,28 @@ async fn paths_are_answered_as_etcd_does() {
     let nosniff = "x-content-type-options: nosniff";
     let cors = "access-control-allow-origin: *";
     for (method, path, status, headers, body) in [
-        ("GET", "/health", "200 OK", [text, cors], "{\"health\":\"true\",\"reason\":\"\"}"),
-        ("POST", "/health", "405 Method Not Allowed", ["allow: get", nosniff], "Method Not Allowed\n"),
+        (
+            "GET",
+            "/health",
+            "200 OK",
+            [text, cors],
+            "{\"health\":\"true\",\"reason\":\"\"}",
+        ),
+        (
+            "POST",
+            "/health",
+            "405 Method Not Allowed",
+            ["allow: get", nosniff],
+            "Method Not Allowed\n",
+        ),
         ("GET", "/livez", "200 OK", [text, nosniff], "ok\n"),
-        ("GET", "/livez?verbose", "200 OK", [text, nosniff], "[+]serializable_read ok\nok\n"),
+        (
+            "GET",
+            "/livez?verbose",
+            "200 OK",
+            [text, nosniff],
+            "[+]serializable_read ok\nok\n",
+        ),
         ("GET", "/readyz", "200 OK", [text, cors], "ok\n"),
         (
             "GET",
@@ -33,9 +53,27 @@ async fn paths_are_answered_as_etcd_does() {
             [text, nosniff],
             "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n",
         ),
-        ("GET", "/readyz/non_learner?verbose", "200 OK", [text, nosniff], "[+]non_learner ok\nok\n"),
-        ("GET", "/readyz/foo", "404 Not Found", [text, nosniff], "404 page not found\n"),
-        ("PUT", "/livez", "405 Method Not Allowed", ["allow: get", nosniff], "Method Not Allowed\n"),
+        (
+            "GET",
+            "/readyz/non_learner?verbose",
+            "200 OK",
+            [text, nosniff],
+            "[+]non_learner ok\nok\n",
+        ),
+        (
+            "GET",
+            "/readyz/foo",
+            "404 Not Found",
+            [text, nosniff],
+            "404 page not found\n",
+        ),
+        (
+            "PUT",
+            "/livez",
+            "405 Method Not Allowed",
+            ["allow: get", nosniff],
+            "Method Not Allowed\n",
+        ),
         (
             "GET",
             "/version",
@@ -43,15 +81,40 @@ async fn paths_are_answered_as_etcd_does() {
             ["content-type: application/json", cors],
             "{\"etcdserver\":\"3.7.1\",\"etcdcluster\":\"3.7.0\",\"storage\":\"3.7.0\"}",
         ),
-        ("GET", "/", "404 Not Found", [text, nosniff], "404 page not found\n"),
-        ("GET", "/health/", "404 Not Found", [text, cors], "404 page not found\n"),
-        ("OPTIONS", "/anything", "200 OK", [cors, "content-length: 0"], ""),
+        (
+            "GET",
+            "/",
+            "404 Not Found",
+            [text, nosniff],
+            "404 page not found\n",
+        ),
+        (
+            "GET",
+            "/health/",
+            "404 Not Found",
+            [text, cors],
+            "404 page not found\n",
+        ),
+        (
+            "OPTIONS",
+            "/anything",
+            "200 OK",
+            [cors, "content-length: 0"],
+            "",
+        ),
     ] {
         let answer = http(&server.address, method, path, "").await;
         let (found_status, found_headers, found_body) = parts(&answer);
-        assert_eq!(found_status, format!("HTTP/1.1 {status}"), "{method} {path}");
+        assert_eq!(
+            found_status,
+            format!("HTTP/1.1 {status}"),
+            "{method} {path}"
+        );
         for header in headers {
-            assert!(found_headers.contains(header), "{method} {path}: {header} in {found_headers}");
+            assert!(
+                found_headers.contains(header),
+                "{method} {path}: {header} in {found_headers}"
+            );
         }
         assert_eq!(found_body, body, "{method} {path}");
     }
@@ -65,18 +128,40 @@ async fn alarms_and_a_lost_leader_show() {
     let (status, headers, body) = parts(&answer);
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
     assert!(headers.contains("x-content-type-options: nosniff"));
-    assert_eq!(body, "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n");
+    assert_eq!(
+        body,
+        "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
+    );
     let answer = http(&server.address, "GET", "/health?exclude=NOSPACE", "").await;
-    assert!(answer.ends_with("{\"health\":\"true\",\"reason\":\"\"}"), "{answer}");
+    assert!(
+        answer.ends_with("{\"health\":\"true\",\"reason\":\"\"}"),
+        "{answer}"
+    );
     let answer = http(&server.address, "GET", "/readyz", "").await;
-    assert!(answer.ends_with("ok\n"), "no space left does not make a member unready: {answer}");
+    assert!(
+        answer.ends_with("ok\n"),
+        "no space left does not make a member unready: {answer}"
+    );
 
     server.fake.raise(AlarmType::Corrupt);
     server.fake.lose_leader();
-    let answer = http(&server.address, "GET", "/health?exclude=NOSPACE&exclude=CORRUPT", "").await;
-    assert!(answer.ends_with("\"reason\":\"RAFT NO LEADER\"}\n"), "{answer}");
+    let answer = http(
+        &server.address,
+        "GET",
+        "/health?exclude=NOSPACE&exclude=CORRUPT",
+        "",
+    )
+    .await;
+    assert!(
+        answer.ends_with("\"reason\":\"RAFT NO LEADER\"}\n"),
+        "{answer}"
+    );
     let path = "/health?exclude=NOSPACE&exclude=CORRUPT&serializable=true";
-    assert!(http(&server.address, "GET", path, "").await.ends_with("\"reason\":\"\"}"));
+    assert!(
+        http(&server.address, "GET", path, "")
+            .await
+            .ends_with("\"reason\":\"\"}")
+    );
     let answer = http(&server.address, "GET", "/readyz", "").await;
     let (status, _, body) = parts(&answer);
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
@@ -123,7 +208,9 @@ async fn metrics_are_a_page_of_text_that_can_be_packed() {
     }));
 
     let url = format!("{}/metrics", server.address);
-    let packed = tokio::task::spawn_blocking(move || get_packed(&url)).await.expect("no panic");
+    let packed = tokio::task::spawn_blocking(move || get_packed(&url))
+        .await
+        .expect("no panic");
     assert!(packed.contains("etcd_server_has_leader 1\n"));
 }
 
@@ -134,11 +221,17 @@ fn get_packed(url: &str) -> String {
     std::io::Write::write_all(&mut socket, request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).expect("an answer");
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+    let end = answer
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
     assert!(head.contains("content-encoding: gzip"), "{head}");
     let mut plain = String::new();
-    flate2::read::GzDecoder::new(&answer[end..]).read_to_string(&mut plain).expect("gzip");
+    flate2::read::GzDecoder::new(&answer[end..])
+        .read_to_string(&mut plain)
+        .expect("gzip");
     plain
 }
 
@@ -149,23 +242,52 @@ async fn listeners_serve_what_they_are_for() {
     let grpc = server.listen(Role::ClientGrpc);
     let only_http = server.listen(Role::ClientHttp);
     let answer = http(&metrics, "GET", "/health", "").await;
-    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("ontrol-"), "{answer}");
-    assert!(http(&metrics, "GET", "/version", "").await.starts_with("HTTP/1.1 404"));
-    assert!(http(&only_http, "GET", "/version", "").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && !answer.contains("ontrol-"),
+        "{answer}"
+    );
+    assert!(
+        http(&metrics, "GET", "/version", "")
+            .await
+            .starts_with("HTTP/1.1 404")
+    );
+    assert!(
+        http(&only_http, "GET", "/version", "")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     assert_eq!(http(&grpc, "GET", "/version", "").await, "");
-    assert_eq!(raw(&only_http, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
-    assert_eq!(raw(&server.address, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await, "");
-    assert_eq!(raw(&server.address, b"\x16\x03\x01garbage\r\n\r\n").await, "");
+    assert_eq!(
+        raw(&only_http, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await,
+        ""
+    );
+    assert_eq!(
+        raw(&server.address, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await,
+        ""
+    );
+    assert_eq!(
+        raw(&server.address, b"\x16\x03\x01garbage\r\n\r\n").await,
+        ""
+    );
 }
 
 #[tokio::test]
 async fn hosts_and_origins_are_checked_where_they_are_listed() {
-    let access = AccessRules::new(["good.example".to_owned()], ["http://page.example".to_owned()]);
-    let server = Server::with(crate::ServeOptions { access, ..options() });
+    let access = AccessRules::new(
+        ["good.example".to_owned()],
+        ["http://page.example".to_owned()],
+    );
+    let server = Server::with(crate::ServeOptions {
+        access,
+        ..options()
+    });
     let answer = http(&server.address, "GET", "/version", "").await;
     let (status, _, body) = parts(&answer);
     assert_eq!(status, "HTTP/1.1 421 Misdirected Request");
-    assert!(body.contains("CVE-2018-5702") && body.contains("--host-whitelist"), "{body}");
+    assert!(
+        body.contains("CVE-2018-5702") && body.contains("--host-whitelist"),
+        "{body}"
+    );
 
     let ask = |origin: &str| {
         format!(
@@ -176,7 +298,10 @@ async fn hosts_and_origins_are_checked_where_they_are_listed() {
     let answer = raw(&server.address, ask("http://page.example").as_bytes()).await;
     let (status, headers, _) = parts(&answer);
     assert_eq!(status, "HTTP/1.1 200 OK");
-    assert!(headers.contains("access-control-allow-origin: http://page.example"), "{headers}");
+    assert!(
+        headers.contains("access-control-allow-origin: http://page.example"),
+        "{headers}"
+    );
     let answer = raw(&server.address, ask("http://other.example").as_bytes()).await;
     assert!(!parts(&answer).1.contains("access-control"), "{answer}");
 }

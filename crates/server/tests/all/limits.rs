@@ -13,7 +13,10 @@ const RANGE: &str = "/etcdserverpb.KV/Range";
 const PUT: &str = "/etcdserverpb.KV/Put";
 
 fn get(key: &'static str) -> Bytes {
-    let request = pb::RangeRequest { key: Bytes::from_static(key.as_bytes()), ..Default::default() };
+    let request = pb::RangeRequest {
+        key: Bytes::from_static(key.as_bytes()),
+        ..Default::default()
+    };
     frame(0, &request.encode_to_vec())
 }
 
@@ -23,13 +26,23 @@ async fn an_oversized_request_is_refused_by_its_length() {
     let mut client = server.client().await;
     let (answer, mut stream) = client.open(request(PUT)).await;
     // Only the length has arrived.
-    stream.send_data(Bytes::from_static(&[0, 0, 0x20, 0, 1]), false).expect("sent");
+    stream
+        .send_data(Bytes::from_static(&[0, 0, 0x20, 0, 1]), false)
+        .expect("sent");
     let refused = reply(answer).await.expect("an answer");
     assert_eq!(refused.code(), 8);
-    assert_eq!(refused.text(), "grpc: received message larger than max (2097153 vs. 2097152)");
+    assert_eq!(
+        refused.text(),
+        "grpc: received message larger than max (2097153 vs. 2097152)"
+    );
 
-    let whole = client.send(request(PUT), frame(0, &vec![0; 3 * 1024 * 1024])).await;
-    assert_eq!(whole.text(), "grpc: received message larger than max (3145728 vs. 2097152)");
+    let whole = client
+        .send(request(PUT), frame(0, &vec![0; 3 * 1024 * 1024]))
+        .await;
+    assert_eq!(
+        whole.text(),
+        "grpc: received message larger than max (3145728 vs. 2097152)"
+    );
     // The connection goes on.
     assert_eq!(client.send(request(RANGE), get("k")).await.code(), 0);
 }
@@ -38,13 +51,19 @@ async fn an_oversized_request_is_refused_by_its_length() {
 async fn the_largest_request_is_taken() {
     let server = Server::start();
     let mut client = server.client().await;
-    let mut put = pb::PutRequest { key: Bytes::from_static(b"k"), ..Default::default() };
+    let mut put = pb::PutRequest {
+        key: Bytes::from_static(b"k"),
+        ..Default::default()
+    };
     put.value = vec![7; 2 * 1024 * 1024 - 16].into();
     let body = put.encode_to_vec();
     assert!(body.len() > 2 * 1024 * 1024 - 16 && body.len() <= 2 * 1024 * 1024);
     assert_eq!(client.send(request(PUT), frame(0, &body)).await.code(), 0);
     let found = client.send(request(RANGE), get("k")).await;
-    assert_eq!(found.messages::<pb::RangeResponse>()[0].kvs[0].value, put.value);
+    assert_eq!(
+        found.messages::<pb::RangeResponse>()[0].kvs[0].value,
+        put.value
+    );
 }
 
 /// A client asks for far more than it takes. Its further requests wait; those of others do not.
@@ -70,10 +89,19 @@ async fn a_slow_reader_holds_up_only_itself() {
         started = value_of(&http(&server.address, "GET", "/metrics", "").await, series);
     }
     let held = started as usize * VALUE_BYTES;
-    assert!(held >= limits::CONNECTION_UNSENT_BYTES_MAX / 2, "{started} calls began");
-    assert!(held <= limits::CONNECTION_UNSENT_BYTES_MAX * 2, "{started} calls began");
+    assert!(
+        held >= limits::CONNECTION_UNSENT_BYTES_MAX / 2,
+        "{started} calls began"
+    );
+    assert!(
+        held <= limits::CONNECTION_UNSENT_BYTES_MAX * 2,
+        "{started} calls began"
+    );
     // Once it reads, it gets everything. (All at once: unread answers share one window.)
-    let reading: Vec<_> = answers.into_iter().map(|answer| tokio::spawn(reply(answer))).collect();
+    let reading: Vec<_> = answers
+        .into_iter()
+        .map(|answer| tokio::spawn(reply(answer)))
+        .collect();
     for answer in reading {
         let reply = answer.await.expect("no panic").expect("an answer");
         assert_eq!((reply.code(), reply.body.len() > VALUE_BYTES), (0, true));
@@ -107,7 +135,11 @@ async fn unfinished_requests_are_bounded_per_connection() {
         .expect("a refusal in time");
     let refused = first.expect("no panic").expect("an answer");
     assert_eq!(refused.code(), 8);
-    assert!(refused.text().starts_with("too many unfinished requests"), "{}", refused.text());
+    assert!(
+        refused.text().starts_with("too many unfinished requests"),
+        "{}",
+        refused.text()
+    );
     let mut other = server.client().await;
     assert_eq!(other.send(request(RANGE), get("k")).await.code(), 0);
     drop(streams);

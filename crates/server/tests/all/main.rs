@@ -46,7 +46,11 @@ impl Server {
     fn with(options: ServeOptions) -> Server {
         let fake = Fake::default();
         let serving = Serving::new(fake.clone(), options);
-        let mut server = Server { fake, serving, address: String::new() };
+        let mut server = Server {
+            fake,
+            serving,
+            address: String::new(),
+        };
         server.address = server.listen(Role::Client);
         server
     }
@@ -54,7 +58,10 @@ impl Server {
     /// Opens a further listener.
     fn listen(&self, role: Role) -> String {
         let url = Url::parse("http://127.0.0.1:0").expect("a URL");
-        let options = SocketOptions { reuse_port: false, unacknowledged_max: Duration::ZERO };
+        let options = SocketOptions {
+            reuse_port: false,
+            unacknowledged_max: Duration::ZERO,
+        };
         let listener = Listener::bind(&url, options).expect("a free port");
         let address = listener.address.clone();
         self.serving.listen(listener, role);
