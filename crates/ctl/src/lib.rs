@@ -33,16 +33,14 @@ use failure::{Exit, Failure};
 use invocation::Invocation;
 use tree::{Command, Path, Run, UnknownCommand};
 
-/// Runs the program. The first argument is what it was called as; under another name than etcdctl it
-/// calls itself `tenet ctl`, and the word `ctl` must not be among the arguments.
+/// Runs the program with the arguments after its name. Called by another name than etcdctl, it
+/// speaks of itself as `tenet ctl`.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let mut args = args.into_iter();
-    let called = args.next().unwrap_or_default();
+    let called = std::env::args_os().next().unwrap_or_default();
     let is_etcdctl = FilePath::new(&called).file_name() == Some(OsStr::new("etcdctl"));
     let program = if is_etcdctl { "etcdctl" } else { "tenet ctl" };
-    let args: Vec<OsString> = args.collect();
-    match run(program, args) {
+    match run(program, &args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => ExitCode::from(exit as u8),
     }
@@ -66,7 +64,7 @@ pub fn not_there_yet() -> Vec<String> {
     names
 }
 
-fn run(program: &'static str, args: Vec<OsString>) -> Result<(), Exit> {
+fn run(program: &'static str, args: &[OsString]) -> Result<(), Exit> {
     let words: Vec<String> = args
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         .file_name()
         .is_some_and(|name| name == "etcdctl")
     {
-        return tenet_ctl::main(std::env::args_os().collect());
+        return tenet_ctl::main(args.collect());
     }
     let words: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let word = words.iter().find(|word| !word.starts_with('-'));
