@@ -29,6 +29,8 @@ use std::sync::Arc;
 use tenet_base::disk::{DiskError, DiskOp, DiskView, FilePath};
 use tenet_base::{Index, MemberId, Term, limits};
 use tenet_proto::membershippb::Attributes;
+use tenet_proto::prost::Message as _;
+use tenet_proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
 use tenet_raft::{Config, MemoryLog, Raft};
 use tenet_state::{Member, RestoreError, State, bootstrap_member_id, cluster_id};
 use tenet_wal::{Metadata, WalError};
@@ -77,6 +79,8 @@ pub struct Options {
     pub snapshot_catchup_entries: u64,
     /// Log segments that are kept at least.
     pub keep_segments: usize,
+    /// Sizes of the log's files.
+    pub wal: tenet_wal::Options,
     /// Limits on requests and space.
     pub limits: Limits,
     /// Learners that a cluster may have.
@@ -212,32 +216,67 @@ fn found<W: Waiter>(
         member,
     };
 
+    let (hard_state, entries) = founding_entries(founders, id_of);
     let mut prepare = prepare_directories(layout);
     let metadata = Metadata {
         member,
         cluster: identity.cluster,
     };
-    let wal = tenet_wal::create(&layout.wal, metadata, &mut prepare);
-
-    let mut raft = Raft::new(raft_config(options, member, Index::ZERO), MemoryLog::new())
-        .map_err(|error| BootError::Config(error.to_string()))?;
-    let mut peers: Vec<(MemberId, Bytes)> = founders
-        .iter()
-        .map(|founder| (id_of(founder), founding_context(id_of(founder), founder)))
-        .collect();
-    peers.sort();
-    raft.bootstrap(&peers)
-        .map_err(|error| BootError::Config(error.to_string()))?;
-
-    let parts = Parts {
-        state: State::new(state_config(options, member)),
-        raft,
+    // The log is never there without these entries, or a restart would find nobody who votes.
+    let wal = tenet_wal::create_founded(
+        &layout.wal,
+        metadata,
+        options.wal,
+        &hard_state,
+        &entries,
+        &mut prepare,
+    );
+    let log = Log {
+        hard_state,
+        entries,
         wal,
-        checkpoint: None,
     };
-    let mut booted = assemble(parts, identity, layout, options, Progress::default());
+    let state = State::new(state_config(options, member));
+    let mut booted = assemble(state, log, None, identity, layout, options)?;
     booted.prepare = prepare;
     Ok(booted)
+}
+
+/// What a cluster's log begins with: each founding member enters by a configuration change, in
+/// term 1 and committed from the start. Every founder writes the same.
+fn founding_entries(
+    founders: &[Founder],
+    id_of: impl Fn(&Founder) -> MemberId,
+) -> (HardState, Vec<Entry>) {
+    let mut members: Vec<(MemberId, Bytes)> = founders
+        .iter()
+        .map(|f| (id_of(f), founding_context(id_of(f), f)))
+        .collect();
+    members.sort();
+    let entries: Vec<Entry> = members
+        .into_iter()
+        .zip(1..)
+        .map(|((id, context), index)| {
+            let change = ConfChange {
+                change_type: ConfChangeType::AddNode.into(),
+                node_id: id.get(),
+                context,
+                ..ConfChange::default()
+            };
+            Entry {
+                entry_type: EntryType::ConfChange.into(),
+                term: 1,
+                index,
+                data: change.encode_to_vec().into(),
+            }
+        })
+        .collect();
+    let hard_state = HardState {
+        term: 1,
+        vote: 0,
+        commit: entries.len() as u64,
+    };
+    (hard_state, entries)
 }
 
 /// A member that has run before.
@@ -248,7 +287,7 @@ fn restart<W: Waiter>(
 ) -> Result<Booted<W>, BootError> {
     let checkpoint = newest_checkpoint(view, &layout.store)?;
     let floor = checkpoint.as_ref().map(|found| (found.index, found.term));
-    let opened = tenet_wal::open(view, &layout.wal, floor)?;
+    let opened = tenet_wal::open_with(view, &layout.wal, floor, options.wal)?;
     let member = opened.metadata.member;
     let identity = Identity {
         cluster: opened.metadata.cluster,
@@ -265,58 +304,60 @@ fn restart<W: Waiter>(
         "the checkpoint named {floor:?} holds the state at {applied} of term {term}"
     );
 
-    // What the checkpoint holds was committed, whatever the last hard state in the log says.
-    let mut hard_state = opened.hard_state;
+    let log = Log {
+        hard_state: opened.hard_state,
+        entries: opened.entries,
+        wal: opened.writer,
+    };
+    let checkpoint = checkpoint.map(|found| (found.path, found.bytes));
+    let mut booted = assemble(state, log, checkpoint, identity, layout, options)?;
+    booted.prepare = opened.repair;
+    if view.len(&layout.note)?.is_none() {
+        booted.prepare.extend(leave_note(layout));
+    }
+    booted.report = opened.report;
+    Ok(booted)
+}
+
+/// What the log holds after the state's applied index.
+struct Log {
+    hard_state: HardState,
+    entries: Vec<Entry>,
+    wal: tenet_wal::WalWriter,
+}
+
+fn assemble<W: Waiter>(
+    state: State,
+    log: Log,
+    checkpoint: Option<(FilePath, u64)>,
+    identity: Identity,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Booted<W>, BootError> {
+    let (applied, term) = state.applied();
+    // What the state holds was committed, whatever the last hard state in the log says.
+    let mut hard_state = log.hard_state;
     hard_state.commit = hard_state.commit.max(applied.get());
-    let last = opened.entries.last().map_or(applied, |entry| entry.index());
+    let last = log.entries.last().map_or(applied, Entry::index);
     assert!(
         hard_state.commit <= last.get(),
         "the log ends at {last}, but {} was committed: entries were lost",
         hard_state.commit
     );
-    let log = MemoryLog::with_state(
+    let memory = MemoryLog::with_state(
         hard_state,
         state.conf_state().clone(),
         (applied, term),
-        opened.entries,
+        log.entries,
     );
-    let raft = Raft::new(raft_config(options, member, applied), log)
+    let raft = Raft::new(raft_config(options, identity.member, applied), memory)
         .map_err(|error| BootError::Config(error.to_string()))?;
-
-    let progress = Progress::default();
+    let progress = Arc::new(Progress::default());
     progress.set_durable(last);
     progress.set_committed(Index(hard_state.commit));
-    let parts = Parts {
-        state,
-        raft,
-        wal: opened.writer,
-        checkpoint: checkpoint.map(|found| (found.path, found.bytes)),
-    };
-    let mut booted = assemble(parts, identity, layout, options, progress);
-    booted.prepare = opened.repair;
-    booted.report = opened.report;
-    Ok(booted)
-}
 
-/// What a member is assembled from.
-struct Parts {
-    state: State,
-    raft: Raft<MemoryLog>,
-    wal: tenet_wal::WalWriter,
-    checkpoint: Option<(FilePath, u64)>,
-}
-
-fn assemble<W: Waiter>(
-    parts: Parts,
-    identity: Identity,
-    layout: &Layout,
-    options: &Options,
-    progress: Progress,
-) -> Booted<W> {
-    let progress = Arc::new(progress);
     let ids = Arc::new(RequestIds::new(identity.member, options.unix_ms));
-    let (applied, _) = parts.state.applied();
-    let views = parts.state.views();
+    let views = state.views();
     let timeouts = Timeouts {
         request_ticks: request_ticks(options),
     };
@@ -333,15 +374,15 @@ fn assemble<W: Waiter>(
     let policy = CheckpointPolicy {
         entries: options.snapshot_count,
     };
-    let (previous, checkpoint_bytes) = match parts.checkpoint {
+    let (previous, checkpoint_bytes) = match checkpoint {
         Some((path, bytes)) => (Some(path), bytes),
         None => (None, 0),
     };
-    Booted {
+    Ok(Booted {
         prepare: Vec::new(),
         identity,
         consensus: Consensus::new(
-            parts.raft,
+            raft,
             Arc::clone(&progress),
             timeouts,
             applied,
@@ -349,9 +390,9 @@ fn assemble<W: Waiter>(
             ids.next(),
             options.initial_tick_advance,
         ),
-        log_writer: LogWriter::new(parts.wal, Arc::clone(&progress), options.keep_segments),
+        log_writer: LogWriter::new(log.wal, Arc::clone(&progress), options.keep_segments),
         applier: Applier::new(
-            parts.state,
+            state,
             Arc::clone(&progress),
             duties,
             policy,
@@ -360,7 +401,7 @@ fn assemble<W: Waiter>(
         checkpointer: Checkpointer::new(layout.store.clone(), previous),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
         report: Vec::new(),
-    }
+    })
 }
 
 /// What etcd writes into the configuration change that a founding member enters with.
@@ -404,32 +445,11 @@ fn state_config(options: &Options, member: MemberId) -> tenet_state::Config {
 
 /// The store directory comes first: a log without it would be taken for etcd's.
 fn prepare_directories(layout: &Layout) -> Vec<DiskOp> {
-    let note = layout.note.clone();
-    vec![
+    let mut ops = vec![
         DiskOp::CreateDir {
             path: layout.member.clone(),
         },
         DiskOp::CreateDir {
-            path: layout.store.clone(),
-        },
-        DiskOp::CreateDir {
-            path: layout.snap.clone(),
-        },
-        DiskOp::Create {
-            path: note.clone(),
-            reserve_bytes: 0,
-        },
-        DiskOp::Write {
-            path: note.clone(),
-            offset: 0,
-            data: Bytes::from_static(NOTE.as_bytes()),
-        },
-        DiskOp::SyncData { path: note.clone() },
-        DiskOp::Close { path: note },
-        DiskOp::SyncDir {
-            path: layout.snap.clone(),
-        },
-        DiskOp::SyncDir {
             path: layout.store.clone(),
         },
         DiskOp::SyncDir {
@@ -438,6 +458,28 @@ fn prepare_directories(layout: &Layout) -> Vec<DiskOp> {
         DiskOp::SyncDir {
             path: layout.member.parent(),
         },
+    ];
+    ops.extend(leave_note(layout));
+    ops
+}
+
+/// Nothing depends on the note, so it is not synced; a start that misses it writes it again.
+fn leave_note(layout: &Layout) -> [DiskOp; 4] {
+    let path = layout.note.clone();
+    [
+        DiskOp::CreateDir {
+            path: layout.snap.clone(),
+        },
+        DiskOp::Create {
+            path: path.clone(),
+            reserve_bytes: 0,
+        },
+        DiskOp::Write {
+            path: path.clone(),
+            offset: 0,
+            data: Bytes::from_static(NOTE.as_bytes()),
+        },
+        DiskOp::Close { path },
     ]
 }
 

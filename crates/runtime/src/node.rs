@@ -177,6 +177,7 @@ fn member_options(options: &Options) -> tenet_member::Options {
         snapshot_count: options.snapshot_count,
         snapshot_catchup_entries: options.snapshot_catchup_entries,
         keep_segments: options.keep_segments,
+        wal: tenet_wal::Options::default(),
         limits: Limits {
             request_bytes_max: options.request_bytes_max,
             txn_ops_max: options.txn_ops_max,

@@ -84,6 +84,11 @@ fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
 pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick: Duration) {
     let mut inputs = Vec::new();
     let mut next_tick = Instant::now() + tick;
+    // What was committed before is applied, and a sole voter campaigns, without waiting for
+    // anything to come in.
+    let mut out = Outputs::default();
+    actor.handle(&mut inputs, &mut out);
+    pass_on(out, post);
     loop {
         post.consensus.receive(&mut inputs, Some(next_tick));
         let now = Instant::now();

@@ -7,3 +7,5 @@
 //! a thread; equal seeds give equal traces.
 
 pub mod disk;
+pub mod member;
+pub mod workload;

@@ -98,6 +98,19 @@ pub fn create_with(
     options: Options,
     ops: &mut Vec<DiskOp>,
 ) -> WalWriter {
+    create_founded(dir, metadata, options, &HardState::default(), &[], ops)
+}
+
+/// [`create_with`], with a first batch: so a log that must begin with certain entries is either
+/// not there or has them, wherever the power fails.
+pub fn create_founded(
+    dir: &FilePath,
+    metadata: Metadata,
+    options: Options,
+    hard_state: &HardState,
+    entries: &[Entry],
+    ops: &mut Vec<DiskOp>,
+) -> WalWriter {
     let name = SegmentName { seq: 0, index: 0 };
     let building = FilePath::new(&format!("{dir}.tmp"));
     let file = name.path(&building);
@@ -122,7 +135,23 @@ pub fn create_with(
             offset: 0,
             data: encoder.finish(),
         },
-        DiskOp::SyncData { path: file.clone() },
+    ]);
+    let resume = Resume {
+        sizes: vec![(name, 0)],
+        locked_from: 0,
+        offset,
+        crc,
+        state: HardState::default(),
+        position: Index::ZERO,
+        map: LogMap::after(0),
+    };
+    let mut writer = WalWriter::resume(building.clone(), metadata, options, resume);
+    writer.appended_bytes = offset;
+    if !writer.save(Some(hard_state), entries, ops) {
+        ops.push(DiskOp::SyncData { path: file.clone() });
+    }
+    writer.dir = dir.clone();
+    ops.extend([
         DiskOp::SyncDir {
             path: building.clone(),
         },
@@ -136,17 +165,6 @@ pub fn create_with(
             path: name.path(dir),
         },
     ]);
-    let resume = Resume {
-        sizes: vec![(name, 0)],
-        locked_from: 0,
-        offset,
-        crc,
-        state: HardState::default(),
-        position: Index::ZERO,
-        map: LogMap::after(0),
-    };
-    let mut writer = WalWriter::resume(dir.clone(), metadata, options, resume);
-    writer.appended_bytes = offset;
     writer
 }
 

@@ -80,6 +80,7 @@ impl Driver {
             snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
             keep_segments: 5,
+            wal: tenet_wal::Options::default(),
             limits: tenet_member::Limits::default(),
             learners_max: 1,
             cluster_version: "3.7.0".to_owned(),

@@ -1,0 +1,7 @@
+//! One whole member in the simulated world.
+
+#![allow(clippy::print_stdout)]
+
+mod determinism;
+mod power_loss;
+mod scene;
