@@ -175,31 +175,38 @@ fn character(out: &mut impl Write, c: char) -> Result<()> {
 /// # Errors
 /// Those of the writer.
 pub fn base64(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let sextet = |bits: u32, shift: u32| ALPHABET[((bits >> shift) & 63) as usize];
+    /// Bytes that are encoded at once; a multiple of three, so that only the end is padded.
+    const PART: usize = 768;
     out.write_all(b"\"")?;
-    for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
-        let quad = match group.len() {
-            3 => [
-                sextet(bits, 18),
-                sextet(bits, 12),
-                sextet(bits, 6),
-                sextet(bits, 0),
-            ],
-            2 => [
-                sextet(bits, 10),
-                sextet(bits, 4),
-                sextet(bits << 2, 0),
-                b'=',
-            ],
-            _ => [sextet(bits, 2), sextet(bits << 4, 0), b'=', b'='],
-        };
-        out.write_all(&quad)?;
+    let mut text = [0; PART / 3 * 4];
+    for part in bytes.chunks(PART) {
+        let quads = text.chunks_exact_mut(4).zip(part.chunks(3));
+        let len = quads
+            .map(|(quad, group)| quad.copy_from_slice(&quad_of(group)))
+            .count()
+            * 4;
+        out.write_all(&text[..len])?;
     }
     out.write_all(b"\"")
+}
+
+/// One to three bytes as four characters.
+fn quad_of(group: &[u8]) -> [u8; 4] {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let sextet = |bits: u32, shift: u32| ALPHABET[((bits >> shift) & 63) as usize];
+    let bits = group
+        .iter()
+        .fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
+    match group.len() {
+        3 => [18, 12, 6, 0].map(|shift| sextet(bits, shift)),
+        2 => [
+            sextet(bits, 10),
+            sextet(bits, 4),
+            sextet(bits << 2, 0),
+            b'=',
+        ],
+        _ => [sextet(bits, 2), sextet(bits << 4, 0), b'=', b'='],
+    }
 }
 
 #[cfg(test)]
@@ -253,5 +260,7 @@ mod tests {
         ] {
             assert_eq!(text(|out| base64(out, bytes)), expected);
         }
+        let long = text(|out| base64(out, &[0; 1000]));
+        assert_eq!(long, format!("\"{}A==\"", "A".repeat(1333)));
     }
 }

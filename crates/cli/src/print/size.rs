@@ -12,9 +12,7 @@ pub fn bytes_si(bytes: u64) -> String {
     // The unit comes from floating-point logarithms there, so it does here.
     let exponent = (size.ln() / 1000f64.ln()).floor();
     let value = (size / 1000f64.powf(exponent) * 10.0 + 0.5).floor() / 10.0;
-    let unit = UNITS.get(exponent_index(exponent))
-        .copied()
-        .unwrap_or("EB");
+    let unit = UNITS.get(exponent_index(exponent)).copied().unwrap_or("EB");
     if value < 10.0 {
         format!("{value:.1} {unit}")
     } else {
