@@ -428,6 +428,9 @@ mod tests {
         // Deletes to the end of the key space and backwards ranges clash with nothing.
         assert_eq!(branch(vec![put("b"), delete("a", "\0")]), Ok(()));
         assert_eq!(branch(vec![put("b"), delete("c", "a")]), Ok(()));
+        // Nor do they hide others.
+        let hidden = vec![put("d"), delete("b", "z"), delete("c", "a")];
+        assert_eq!(branch(hidden), DUPLICATE);
         // The branches of one transaction exclude each other.
         assert_eq!(
             check_txn(&txn(vec![put("a")], vec![put("a"), delete("b", "")]), 128),

@@ -63,6 +63,7 @@ func (h *history) play(revisions int64) error {
 	h.call("KV/Range", &pb.RangeRequest{Key: []byte("a")}, &pb.RangeResponse{})
 	h.hash(0)
 	h.duplicates()
+	h.permissions()
 	for h.revision < revisions {
 		h.step()
 		if h.revision/100 > h.hashed {
@@ -113,6 +114,37 @@ func (h *history) duplicates() {
 		h.call("KV/Txn", &pb.TxnRequest{Success: branch}, &pb.TxnResponse{})
 		h.call("KV/Txn", &pb.TxnRequest{Failure: branch}, &pb.TxnResponse{})
 	}
+}
+
+// permissions grants what is granted already and the same key several times: only the first
+// permission of a key is ever replaced.
+func (h *history) permissions() {
+	status := func() {
+		h.call("Auth/AuthStatus", &pb.AuthStatusRequest{}, &pb.AuthStatusResponse{})
+		h.call("Auth/RoleGet", &pb.AuthRoleGetRequest{Role: "p"}, &pb.AuthRoleGetResponse{})
+	}
+	grant := func(kind authpb.Permission_Type, key, end string) {
+		perm := &authpb.Permission{PermType: kind, Key: []byte(key), RangeEnd: []byte(end)}
+		r := &pb.AuthRoleGrantPermissionRequest{Name: "p", Perm: perm}
+		h.call("Auth/RoleGrantPermission", r, &pb.AuthRoleGrantPermissionResponse{})
+		status()
+	}
+	h.call("Auth/RoleAdd", &pb.AuthRoleAddRequest{Name: "p"}, &pb.AuthRoleAddResponse{})
+	grant(authpb.READ, "k", "l")
+	grant(authpb.READ, "k", "m")
+	grant(authpb.WRITE, "k", "l")
+	grant(authpb.WRITE, "k", "m")
+	grant(authpb.WRITE, "a", "")
+	grant(authpb.READ, "a", "\x00")
+	grant(authpb.READ, "b", "a")
+	h.call("Auth/UserAdd", &pb.AuthUserAddRequest{Name: "p", Password: "secret"}, &pb.AuthUserAddResponse{})
+	for range 2 {
+		h.call("Auth/UserGrantRole", &pb.AuthUserGrantRoleRequest{User: "p", Role: "p"}, &pb.AuthUserGrantRoleResponse{})
+		status()
+	}
+	r := &pb.AuthRoleRevokePermissionRequest{Role: "p", Key: []byte("k"), RangeEnd: []byte("m")}
+	h.call("Auth/RoleRevokePermission", r, &pb.AuthRoleRevokePermissionResponse{})
+	status()
 }
 
 func (h *history) step() {

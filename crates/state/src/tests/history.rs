@@ -67,7 +67,9 @@ impl Replay {
         let entry = self.log.next()?;
         let outcome = apply(&mut self.state, &entry).unwrap();
         self.state.publish();
+        // The clients waited for the physical part of each compaction.
         while self.state.step_maintenance(100) {}
+        self.state.publish();
         Some(outcome)
     }
 
