@@ -13,8 +13,6 @@ pub const QUOTA_BYTES_DEFAULT: i64 = 2 * 1024 * 1024 * 1024;
 pub const QUOTA_PUT_OVERHEAD_BYTES: usize = 256;
 /// Quota charged for granting a lease.
 pub const QUOTA_LEASE_GRANT_BYTES: usize = 64;
-/// Committed entries that may wait to be applied before writes are refused.
-pub const APPLY_BACKLOG_ENTRIES_MAX: u64 = 5_000;
 
 /// Proposals that have been admitted and not answered.
 pub const PROPOSAL_QUEUE_MAX: usize = 32_768;
@@ -34,10 +32,6 @@ pub const SNAPSHOT_COUNT: u64 = 10_000;
 /// Entries kept behind the truncation point for slow followers (`--snapshot-catchup-entries`).
 pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 5_000;
 
-/// Heartbeat interval (`--heartbeat-interval`).
-pub const HEARTBEAT_MS: u64 = 100;
-/// Election timeout (`--election-timeout`).
-pub const ELECTION_TIMEOUT_MS: u64 = 1_000;
 /// Part of the request timeout that does not depend on the election timeout.
 pub const REQUEST_TIMEOUT_BASE_MS: u64 = 5_000;
 
@@ -58,8 +52,6 @@ pub const TERM_MAX: u64 = 1 << 40;
 /// Largest raft index that the log takes for real: a billion entries a second for two years.
 pub const INDEX_MAX: u64 = 1 << 56;
 
-/// Largest key: what bbolt can hold, so that every store can be written as a snapshot file.
-pub const KEY_BYTES_MAX: usize = 32_768;
 /// Hashes of past compactions that are kept.
 pub const COMPACTION_HASHES_MAX: usize = 10;
 /// Learners in a cluster (`--max-learners`).

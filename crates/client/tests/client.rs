@@ -374,6 +374,8 @@ async fn a_deadline_ends_a_call_that_is_not_answered() {
     let client = Client::new(config)
         .unwrap()
         .with_timeout(Duration::from_millis(500));
+    // The connection stands before the call that is measured.
+    client.range(get()).await.unwrap();
     assert_eq!(client.range(get()).await, Err(Error::Deadline));
     let address = server.address;
     let expected = format!(

@@ -20,7 +20,7 @@ pub(crate) fn all(
     for (name, cases) in cases::chapters() {
         let pair = [
             Server::start(&real.server, folder.join(format!("{name}-theirs")))?,
-            Server::start(&real.server, folder.join(format!("{name}-ours")))?,
+            Server::start(&real.other_server, folder.join(format!("{name}-ours")))?,
         ];
         for case in cases {
             if !case.sets_up && filter.is_some_and(|filter| !case.line.contains(filter)) {

@@ -15,7 +15,10 @@
 //! ETCD=<server> ETCDCTL=<etcdctl> cargo test -p tenet-ctl --test etcdctl -- record
 //! ```
 //!
-//! `CTL` names another program than this crate's as ours.
+//! `CTL` names another program than this crate's as ours, `SERVER` another server for ours, so that
+//! client and server are compared with etcd's at once.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cases;
 mod compare;
@@ -56,6 +59,8 @@ fn main() -> ExitCode {
 /// The real programs.
 struct Real {
     server: PathBuf,
+    /// What ours talks to.
+    other_server: PathBuf,
     etcdctl: PathBuf,
 }
 
@@ -65,8 +70,10 @@ impl Real {
             let path = std::env::var_os(name).map(PathBuf::from);
             path.ok_or_else(|| format!("{name} must name a program"))
         };
+        let server = variable("ETCD")?;
         Ok(Real {
-            server: variable("ETCD")?,
+            other_server: variable("SERVER").unwrap_or_else(|_| server.clone()),
+            server,
             etcdctl: variable("ETCDCTL")?,
         })
     }
