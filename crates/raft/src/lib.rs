@@ -9,9 +9,9 @@
 //!
 //! 1. **Take and do.** While [`has_output`](Raft::has_output), [`take_output`](Raft::take_output)
 //!    and do all of it. Outputs may be taken while the work of earlier ones is under way.
-//! 2. **Logs in order.** [`Append`]s are written in the order in which they come: the hard state,
-//!    the entries from the first of them on replacing what was there, the snapshot replacing all.
-//!    Several may be synced together.
+//! 2. **Logs in order.** [`Append`]s are written in the order in which they come. In each, first the
+//!    snapshot, which replaces the whole log, then the entries, which replace whatever is there from
+//!    the first of them on, then the hard state. Several may be synced together.
 //! 3. **Durable means durable.** When an append and all before it are on disk (synced, if any has
 //!    [`must_sync`](Append::must_sync)) and the [`LogStore`] can read its entries, its
 //!    [`responses`](Append::responses) are sent and its receipt is given to
@@ -43,6 +43,23 @@
 //!     [`disk_recovered`](Raft::disk_recovered).
 //! 12. **Ticks** come at an even pace. Safety does not depend on it, save for
 //!     [`ReadOnly::LeaseBased`].
+//!
+//! # Where it differs from etcd's
+//!
+//! Members of both kinds work together; the messages and what they mean are etcd's. Here, however:
+//!
+//! - Requests for votes wait until the vote and the end of the log are durable
+//!   (`testdata/vote_request_before_vote.txt` shows why).
+//! - Sole voters, too, answer no read before the first commit of their term.
+//! - Leases count from a heartbeat that a quorum has echoed, not from the last check of quorum, and
+//!   promises to a leader outlive a restart and a change of term.
+//! - The configuration of a snapshot takes effect with the state machine, for changes before it may
+//!   still be on their way there.
+//! - What contradicts committed entries, or commits what is not here, is refused with an error.
+//!
+//! One limit is shared: if a leader applies its own removal and stops before the others know that it
+//! is committed, they may need its vote, which its longer log withholds. So hand leadership over
+//! before removing a leader.
 //!
 //! Errors are what others did wrong; panics are broken promises of the core or of its driver, and
 //! the member must not go on.

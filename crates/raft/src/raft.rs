@@ -196,7 +196,7 @@ impl<S: LogStore> Raft<S> {
     }
 
     fn tick_follower(&mut self) {
-        self.election_elapsed += 1;
+        self.election_elapsed = self.election_elapsed.saturating_add(1);
         self.promised_ticks = self.promised_ticks.saturating_sub(1);
         if self.election_elapsed >= self.election_timeout && self.can_campaign() {
             self.election_elapsed = 0;

@@ -2,8 +2,9 @@
 
 use crate::api::{Api, Versions};
 use crate::metrics::Page;
+use bytes::Bytes;
 use std::future::Future;
-use tenet_base::ids::{Index, MemberId, Term};
+use tenet_base::ids::{Index, MemberId, Revision, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
 use tenet_runtime::{Node, RangeStream};
@@ -177,8 +178,50 @@ fn collect(node: &Node, page: &mut Page) {
     ] {
         page.gauge(name, help, value);
     }
+    collect_state(node, page, MemberId(header.member_id));
     collect_counts(node, page);
     collect_names(node, page, header.member_id);
+}
+
+/// What is in the store and its small tables.
+fn collect_state(node: &Node, page: &mut Page, local: MemberId) {
+    let state = node.views().load();
+    // Counting all keys costs no more than finding one.
+    let everything = pb::RangeRequest {
+        key: Bytes::from_static(b"\0"),
+        range_end: Bytes::from_static(b"\0"),
+        count_only: true,
+        ..pb::RangeRequest::default()
+    };
+    if let Ok(counted) = state.kv.range(&everything) {
+        let name = "etcd_debugging_mvcc_keys_total";
+        page.gauge(name, "Keys that exist.", counted.count as f64);
+    }
+    let compacted = state.kv.compact_revision().map_or(-1, Revision::get);
+    let name = "etcd_debugging_mvcc_compact_revision";
+    page.gauge(
+        name,
+        "The last compacted revision, -1 for none.",
+        compacted as f64,
+    );
+    let auth = state.cluster.auth_revision;
+    page.gauge(
+        "etcd_debugging_auth_revision",
+        "Changes of users and roles.",
+        auth as f64,
+    );
+    let local = local.to_string();
+    let mut peers: Vec<_> = state
+        .cluster
+        .members
+        .iter()
+        .map(|m| m.id.to_string())
+        .collect();
+    peers.sort();
+    let mut rows = page.gauges("etcd_network_known_peers", "Members of the cluster.");
+    for peer in &peers {
+        rows.row(&[("Local", &local), ("Remote", peer)], 1.0);
+    }
 }
 
 fn collect_counts(node: &Node, page: &mut Page) {

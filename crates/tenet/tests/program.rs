@@ -312,3 +312,37 @@ fn programs_that_are_not_there_say_so() {
     assert_eq!(lab.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&lab.stderr).contains("tenet lab is not there yet"));
 }
+
+/// Families that exist beside those of etcd.
+const OWN_METRICS: [&str; 1] = ["tenet_build_info"];
+
+/// `etcd-metrics.txt` holds the families of a running etcd 3.7.1 with their types, and
+/// `metrics.txt` those that we have of them: what dashboards can rely on.
+#[test]
+fn metrics_are_named_and_typed_as_etcds_and_the_list_is_complete() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (_child, address, _) = start_etcd(&dir, |_| {});
+    let get = |path: &str| {
+        let mut http = TcpStream::connect(&address).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        http.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    // Families with labels are there once a label was used.
+    get("/readyz");
+    let page = get("/metrics");
+    let ours: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let etcds: Vec<&str> = include_str!("etcd-metrics.txt").lines().collect();
+    let is_own = |family: &str| OWN_METRICS.iter().any(|own| family.starts_with(own));
+    let shared: Vec<&str> = ours.into_iter().filter(|family| !is_own(family)).collect();
+    for family in &shared {
+        assert!(etcds.contains(family), "etcd has no {family}");
+    }
+    let listed: Vec<&str> = include_str!("metrics.txt").lines().collect();
+    assert_eq!(shared, listed, "bring tests/metrics.txt up to date");
+}

@@ -38,7 +38,7 @@ func request(seed uint64, at moment) proto.Message {
 	case kind < 55:
 		return m.rangeOf()
 	case kind < 60:
-		return &stream{m.rangeOf()}
+		return m.stream()
 	case kind < 70:
 		return m.deleteRange()
 	case kind < 90:
@@ -51,6 +51,16 @@ func request(seed uint64, at moment) proto.Message {
 
 // stream is a range that is asked for as a stream.
 type stream struct{ *pb.RangeRequest }
+
+// stream asks for a range in parts. A target without an order is left out: etcd sorts and cuts
+// each part by itself then, so that keys are missing or come twice.
+func (m maker) stream() *stream {
+	ask := m.rangeOf()
+	if ask.SortOrder == pb.RangeRequest_NONE {
+		ask.SortTarget = pb.RangeRequest_KEY
+	}
+	return &stream{ask}
+}
 
 func (m maker) key() []byte { return []byte(keys[m.IntN(len(keys))]) }
 

@@ -31,6 +31,16 @@ type call struct {
 	// The file or the two ends of the connection.
 	target string
 	data   []byte
+	// What had left before it, to go back to when it turns out that nothing did.
+	before departed
+}
+
+// departed is what has left on the watched connection.
+type departed struct {
+	// The end that is not yet a whole frame.
+	tail       []byte
+	answers    int
+	violations int
 }
 
 // checker follows a trace.
@@ -45,7 +55,7 @@ type checker struct {
 	syncing map[string][]int
 	synced  map[int]bool
 	// What has left on the watched connection and is not yet a whole frame.
-	leaving  []byte
+	tail     []byte
 	findings Findings
 }
 
@@ -143,6 +153,7 @@ func isSync(name string) bool { return name == "fdatasync" || name == "fsync" }
 func (c *checker) begin(thread string, begun *call) {
 	switch {
 	case strings.HasSuffix(begun.target, c.remote):
+		begun.before = departed{c.tail, c.findings.Answers, len(c.findings.Violations)}
 		c.leaves(begun.data)
 	case isLog(begun.target) && isSync(begun.name):
 		if file := c.written[begun.target]; file != nil {
@@ -163,6 +174,10 @@ func (c *checker) end(thread string, begun *call, text string) error {
 		return err
 	}
 	switch {
+	case value < 0 && strings.HasSuffix(begun.target, c.remote):
+		c.tail = begun.before.tail
+		c.findings.Answers = begun.before.answers
+		c.findings.Violations = c.findings.Violations[:begun.before.violations]
 	case len(begun.data) > 0 && value != len(begun.data):
 		return fmt.Errorf("%s of %d bytes returned %d: the check cannot follow parts", begun.name, len(begun.data), value)
 	case isLog(begun.target) && isSync(begun.name) && value == 0:
@@ -202,17 +217,17 @@ const (
 // leaves counts the answers among the frames that begin to leave: each put's answer is the one
 // DATA frame of its stream.
 func (c *checker) leaves(data []byte) {
-	c.leaving = append(c.leaving, data...)
-	for len(c.leaving) >= frameHead {
-		length := int(c.leaving[0])<<16 | int(c.leaving[1])<<8 | int(c.leaving[2])
-		if len(c.leaving) < frameHead+length {
+	c.tail = append(bytes.Clone(c.tail), data...)
+	for len(c.tail) >= frameHead {
+		length := int(c.tail[0])<<16 | int(c.tail[1])<<8 | int(c.tail[2])
+		if len(c.tail) < frameHead+length {
 			return
 		}
-		if c.leaving[3] == frameTypeData {
+		if c.tail[3] == frameTypeData {
 			c.answer(c.findings.Answers)
 			c.findings.Answers++
 		}
-		c.leaving = c.leaving[frameHead+length:]
+		c.tail = c.tail[frameHead+length:]
 	}
 }
 

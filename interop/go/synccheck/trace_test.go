@@ -36,6 +36,11 @@ func answer() string {
 		quoted(head), len(head), quoted(data+trailers), len(data)+len(trailers), length)
 }
 
+// failed is a call that did nothing.
+func failed(line string) string {
+	return line[:strings.LastIndex(line, "=")] + "= -1 EPIPE (Broken pipe)"
+}
+
 func TestWhatIsJudged(t *testing.T) {
 	first, second := marker(0), marker(1)
 	for _, test := range []struct {
@@ -59,6 +64,7 @@ func TestWhatIsJudged(t *testing.T) {
 		{"a sync of another file", []string{logWrite(first), `7 fdatasync(9</d/wal/1.wal>) = 0`, answer()}, 1, 1},
 		{"no write", []string{sync, answer()}, 1, 1},
 		{"only the first is synced", []string{logWrite(first), sync, answer(), logWrite(second), answer()}, 2, 1},
+		{"nothing left", []string{logWrite(first), failed(answer()), sync, answer()}, 1, 0},
 		{"another connection", []string{strings.ReplaceAll(answer(), remote, "127.0.0.1:6")}, 0, 0},
 	} {
 		findings, err := Check([]byte(strings.Join(test.lines, "\n")), remote)

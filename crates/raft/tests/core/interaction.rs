@@ -291,10 +291,11 @@ impl Cluster {
 
     fn compact(&mut self, id: usize, index: Index) -> Done {
         let store = self.node(id).raft_mut().log_mut();
+        // In etcd's words.
         store
             .log
             .compact(index)
-            .map_err(|error| error.to_string())?;
+            .map_err(|_| "requested index is unavailable due to compaction")?;
         self.raft_log(id);
         Ok(())
     }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::raftpb::{Entry, Message, MessageType};
 use tenet_raft::{
-    Append, Config, LogError, LogStore, MemoryLog, ProposeError, Proposed, Raft, Role, StepError,
+    Append, Config, LogError, LogStore, MemoryLog, ProposeError, Proposed, Raft, ReadOnly, Role,
+    StepError,
 };
 
 fn raft(id: u64, members: u64) -> Raft<MemoryLog> {
@@ -423,4 +424,108 @@ fn contexts_of_heartbeats_that_were_never_sent_confirm_nothing() {
         panic!("one read")
     };
     assert_eq!((read.index, &read.context[..]), (Index(4), &b"read"[..]));
+}
+
+/// An entry is appended, replaced, and appended again, all before the first write is done. The first
+/// write then says nothing about the entry: the second will undo it.
+#[test]
+fn a_report_of_an_earlier_term_makes_nothing_stable() {
+    let mut raft = raft(1, 3);
+    let entry = |term, index| Entry {
+        term,
+        index,
+        ..Entry::default()
+    };
+    let mut append = |from, term, log_term, index, entries, commit| {
+        let message = Message {
+            from,
+            log_term,
+            index,
+            entries,
+            commit,
+            ..message(MessageType::App, term)
+        };
+        raft.step(message).expect("a leader's entries");
+        raft.take_output().append.expect("entries for the log")
+    };
+    let first = append(2, 2, 1, 3, vec![entry(2, 4)], 3);
+    let second = append(3, 3, 1, 3, vec![entry(3, 4)], 3);
+    let third = append(2, 4, 1, 3, vec![entry(2, 4), entry(4, 5)], 5);
+    for earlier in [first, second] {
+        write(&mut raft, earlier);
+        assert!(
+            raft.take_output().committed.is_empty(),
+            "entry 4 may still be undone"
+        );
+    }
+    write(&mut raft, third);
+    let committed = raft.take_output().committed;
+    assert_eq!(
+        committed
+            .iter()
+            .map(|e| (e.term, e.index))
+            .collect::<Vec<_>>(),
+        [(2, 4), (4, 5)]
+    );
+}
+
+/// A leader may count on a member that has restarted since it heard from it.
+#[test]
+fn a_promise_to_a_leader_outlives_a_restart() {
+    let config = |read_only| Config {
+        read_only,
+        election_ticks: 3,
+        ..Config::new(MemberId(1))
+    };
+    let restarted = |read_only| {
+        let mut raft = started(config(read_only), 3);
+        raft.step(message(MessageType::Heartbeat, 2))
+            .expect("a leader");
+        settle(&mut raft);
+        let (log, applied) = (raft.log().clone(), raft.status().applied);
+        let state = raft.tracker().configuration.conf_state();
+        let entries = entries_of(&log);
+        let log = MemoryLog::with_state(log.hard_state(), state, Default::default(), entries);
+        Raft::new(
+            Config {
+                applied,
+                ..config(read_only)
+            },
+            log,
+        )
+        .expect("a stored log")
+    };
+    let asks = Message {
+        from: 3,
+        index: 3,
+        log_term: 1,
+        ..message(MessageType::Vote, 3)
+    };
+    for (read_only, promised_ticks) in [(ReadOnly::Safe, 0), (ReadOnly::LeaseBased, 3)] {
+        let mut raft = restarted(read_only);
+        for _ in 0..promised_ticks {
+            raft.step(asks.clone()).expect("taken");
+            assert_eq!(
+                raft.vote(),
+                MemberId::ZERO,
+                "the leader may count on this member"
+            );
+            raft.set_election_timeout(100);
+            raft.tick();
+        }
+        raft.step(asks.clone()).expect("taken");
+        assert_eq!(raft.vote(), MemberId(3));
+    }
+}
+
+fn entries_of(log: &MemoryLog) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    log.entries(
+        log.first_index(),
+        log.last_index().next(),
+        u64::MAX,
+        &mut entries,
+    )
+    .expect("its own entries");
+    entries
 }

@@ -3,7 +3,6 @@
 //! The checks stand in grpc-go's order, since a client that fails two of them sees the first.
 
 use super::status::Status;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::time::Duration;
 use tenet_proto::Code;
@@ -46,25 +45,37 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 impl Head {
     /// Reads the headers of a request.
     pub(super) fn read(method: &Method, headers: &HeaderMap) -> Result<Head, Refusal> {
-        if headers.get_all(http::header::HOST).iter().nth(1).is_some() {
+        // One walk over the few headers that there are costs less than looking each name up.
+        let [mut given_type, mut given_encoding, mut given_timeout] = [None; 3];
+        let [mut leader, mut client_version] = [None; 2];
+        let mut hosts = 0;
+        for (name, value) in headers {
+            match name.as_str() {
+                "content-type" => given_type = Some(value),
+                "grpc-encoding" => given_encoding = Some(value),
+                "grpc-timeout" => given_timeout = Some(value),
+                "hasleader" => _ = leader.get_or_insert(value),
+                "client-api-version" => _ = client_version.get_or_insert(value),
+                "host" => hosts += 1,
+                _ => {}
+            }
+        }
+        if hosts > 1 {
             return Err(refuse(
                 StatusCode::BAD_REQUEST,
                 Code::Internal,
                 format!(
-                    "num values of :authority: 1, num values of host: {}, both must only have 1 \
-                     value as per HTTP/2 spec",
-                    headers.get_all(http::header::HOST).iter().count()
+                    "num values of :authority: 1, num values of host: {hosts}, both must only have \
+                     1 value as per HTTP/2 spec"
                 ),
             ));
         }
         let head = Head {
-            content_type: content_type(headers.get(CONTENT_TYPE))?,
-            encoding: encoding(headers.get("grpc-encoding")),
-            timeout: timeout(headers.get("grpc-timeout"))?,
-            needs_leader: headers
-                .get("hasleader")
-                .is_some_and(|value| value == "true"),
-            client_version: headers.get("client-api-version").cloned(),
+            content_type: content_type(given_type)?,
+            encoding: encoding(given_encoding),
+            timeout: timeout(given_timeout)?,
+            needs_leader: leader.is_some_and(|value| value == "true"),
+            client_version: client_version.cloned(),
         };
         if method != Method::POST {
             return Err(refuse(
@@ -253,6 +264,18 @@ mod tests {
             timeout("0S"),
             Err((200, "context deadline exceeded".into()))
         );
+    }
+
+    #[test]
+    fn a_request_with_two_hosts_is_refused() {
+        let mut map = HeaderMap::new();
+        map.append("content-type", GRPC);
+        map.append("host", HeaderValue::from_static("a"));
+        assert!(Head::read(&Method::POST, &map).is_ok());
+        map.append("host", HeaderValue::from_static("b"));
+        let refusal = Head::read(&Method::POST, &map).expect_err("two hosts");
+        assert_eq!(refusal.http, 400);
+        assert!(refusal.status.text.contains("num values of host: 2"));
     }
 
     #[test]

@@ -35,6 +35,8 @@ struct World {
     duplication_percent: u64,
     /// All members tick at once, which is what leases need; else each at its own pace.
     lock_step: bool,
+    /// Members campaign for no reason.
+    restless: bool,
     checker: Checker,
     sabotage: Option<Sabotage>,
     reads: u64,
@@ -106,6 +108,7 @@ impl World {
             loss_percent: pick(&[0, 2, 10]),
             duplication_percent: pick(&[0, 2, 10]),
             lock_step,
+            restless: pick(&[0, 1]) == 1,
             rng,
             checker: Checker::default(),
             sabotage,
@@ -150,7 +153,9 @@ impl World {
         let at = self.any();
         match self.rng.below(1_000) {
             0..330 => self.deliver_any(),
-            330..560 => self.sync(at),
+            330..553 => self.sync(at),
+            553..560 if self.restless => self.with(at, Raft::campaign),
+            553..560 => {}
             560..700 => self.apply(at),
             700..900 => self.tick(at),
             900..950 => self.propose(at),
@@ -176,8 +181,8 @@ impl World {
         if !self.lock_step {
             return self.with(at, Raft::tick);
         }
-        // As often for each member as otherwise.
-        if self.rng.below(MEMBERS_MAX) == 0 {
+        // A tick is long enough for some messages to go back and forth.
+        if self.rng.below(4 * MEMBERS_MAX) == 0 {
             for at in 0..self.members.len() {
                 self.with(at, Raft::tick);
             }
@@ -335,7 +340,18 @@ impl World {
         });
     }
 
-    fn read(&mut self, at: usize) {
+    /// Half of the reads go to members that believe to lead, the others to any.
+    fn read(&mut self, mut at: usize) {
+        if self.percent(50) {
+            let leads = |at: &usize| {
+                let raft = self.members[*at].raft.as_ref();
+                raft.is_some_and(|raft| raft.role() == Role::Leader)
+            };
+            let leaders: Vec<_> = (0..self.members.len()).filter(leads).collect();
+            if !leaders.is_empty() {
+                at = leaders[self.rng.below(leaders.len() as u64) as usize];
+            }
+        }
         self.reads += 1;
         let read = self.reads;
         self.checker.read_begins(read);
@@ -452,10 +468,17 @@ impl World {
         }
     }
 
-    /// Cuts the cluster in two, or some links in one direction.
+    /// Cuts the cluster in two, wholly or in one direction; often just the leader off the others.
     fn partition(&mut self) {
         self.counts.faults[Fault::Partition as usize] += 1;
-        let side: Vec<u64> = (1..=MEMBERS_MAX).map(|_| self.rng.below(2)).collect();
+        self.cut.clear();
+        let mut side: Vec<u64> = (1..=MEMBERS_MAX).map(|_| self.rng.below(2)).collect();
+        if self.percent(40)
+            && let Some(leader) = self.leader()
+        {
+            side = vec![0; MEMBERS_MAX as usize];
+            side[leader] = 1;
+        }
         let one_way = self.percent(30);
         for from in 1..=MEMBERS_MAX {
             for to in 1..=MEMBERS_MAX {
@@ -604,7 +627,9 @@ impl World {
 
 fn run(seed: u64, sabotage: Option<Sabotage>) -> World {
     let mut world = World::new(seed, sabotage);
-    for _ in 0..STEPS {
+    // With ticks that are further apart, as many of them need more steps.
+    let steps = if world.lock_step { 4 * STEPS } else { STEPS };
+    for _ in 0..steps {
         world.step();
     }
     world.heal();
@@ -685,7 +710,7 @@ fn broken_duties_are_noticed() {
         Sabotage::HardStateForgotten,
         Sabotage::DiskLost,
     ] {
-        match (0..300).find_map(|seed| Some((seed, violation(seed, sabotage)?))) {
+        match (0..1_000).find_map(|seed| Some((seed, violation(seed, sabotage)?))) {
             Some((seed, text)) => println!("{sabotage:?} is noticed with seed {seed}: {text}"),
             None => missed.push(sabotage),
         }
