@@ -444,13 +444,13 @@ impl<W: Waiter> Consensus<W> {
         if before.is_some_and(|known| known != leader) {
             self.reads.leader_changed(out);
         }
-        out.notices.push(if role == Role::Leader {
-            Notice::BecameLeader(term)
-        } else if leader.is_zero() {
-            Notice::LostLeader(term)
-        } else {
-            Notice::FollowsLeader(leader, term)
-        });
+        if role == Role::Leader {
+            out.notices.push(Notice::BecameLeader(term));
+        } else if !leader.is_zero() {
+            out.notices.push(Notice::FollowsLeader(leader, term));
+        } else if before.is_some() {
+            out.notices.push(Notice::LostLeader(term));
+        }
     }
 
     /// Gives committed entries to the applier, each with the local proposal that made it.
