@@ -42,7 +42,7 @@ func request(seed uint64, at moment) proto.Message {
 	case kind < 70:
 		return m.deleteRange()
 	case kind < 90:
-		return m.txn(3)
+		return sparingEtcd(m.txn(3))
 	case kind < 94:
 		return &pb.CompactionRequest{Revision: m.pastRevision(), Physical: true}
 	}
@@ -146,6 +146,37 @@ func (m maker) txn(depth int) *pb.TxnRequest {
 	}
 	ask.Success, ask.Failure = m.ops(depth), m.ops(depth)
 	return ask
+}
+
+// sparingEtcd takes out what ends the process of etcd 3.7.1: a put that keeps the value or lease
+// of a key which the same transaction has deleted before. (Tenet refuses the transaction.)
+func sparingEtcd(ask *pb.TxnRequest) *pb.TxnRequest {
+	if deletes(ask) {
+		keepNothing(ask)
+	}
+	return ask
+}
+
+func deletes(ask *pb.TxnRequest) bool {
+	return slices.ContainsFunc(branches(ask), func(op *pb.RequestOp) bool {
+		return op.GetRequestDeleteRange() != nil ||
+			op.GetRequestTxn() != nil && deletes(op.GetRequestTxn())
+	})
+}
+
+func keepNothing(ask *pb.TxnRequest) {
+	for _, op := range branches(ask) {
+		if put := op.GetRequestPut(); put != nil {
+			put.IgnoreValue, put.IgnoreLease = false, false
+		}
+		if nested := op.GetRequestTxn(); nested != nil {
+			keepNothing(nested)
+		}
+	}
+}
+
+func branches(ask *pb.TxnRequest) []*pb.RequestOp {
+	return slices.Concat(ask.Success, ask.Failure)
 }
 
 func (m maker) ops(depth int) (ops []*pb.RequestOp) {
