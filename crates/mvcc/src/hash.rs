@@ -9,6 +9,9 @@
 //!   anything at R, those are in that the compaction at C left;
 //! * a tombstone exactly at C is out.
 //!
+//! A key that is deleted and put again by one transaction shows nothing at that transaction's
+//! revision: etcd looks at the generation that the tombstone ends.
+//!
 //! A hash is computed in steps over a fixed state, so nothing waits for it.
 
 use crate::index::{Entry, Position, Tree};
@@ -45,6 +48,8 @@ pub(crate) struct ShownMarks {
     next: Position,
     /// Whether the newest entry not above `at` was seen of the key that the next entry is of.
     found: bool,
+    /// That entry, as long as a tombstone of the same revision can still follow.
+    candidate: Option<Entry>,
     marks: Marks,
     /// Whether any key shows anything at `at`, at whatever revision.
     any: bool,
@@ -58,6 +63,7 @@ impl ShownMarks {
             compacted,
             next: Position::START,
             found: false,
+            candidate: None,
             marks: Marks::default(),
             any: false,
         }
@@ -71,10 +77,11 @@ impl ShownMarks {
                 return ControlFlow::Break(Position::of(key, entry));
             }
             *budget -= 1;
-            self.found &= !head;
-            if entry.main <= self.at && !std::mem::replace(&mut self.found, true) {
-                self.see(store, entry);
+            if head {
+                self.settle(store);
+                self.found = false;
             }
+            self.consider(entry);
             ControlFlow::Continue(())
         });
         match end {
@@ -82,7 +89,29 @@ impl ShownMarks {
                 self.next = next;
                 false
             }
-            ControlFlow::Continue(()) => true,
+            ControlFlow::Continue(()) => {
+                self.settle(store);
+                true
+            }
+        }
+    }
+
+    /// Entries of a key come newest first.
+    fn consider(&mut self, entry: &Entry) {
+        if entry.main > self.at {
+            return;
+        }
+        if !std::mem::replace(&mut self.found, true) {
+            self.candidate = Some(*entry);
+        } else if entry.main == self.at && entry.tombstone && self.shown == Shown::Alive {
+            self.candidate = None;
+        }
+    }
+
+    /// All that matters of a key was considered.
+    fn settle(&mut self, store: &MemView) {
+        if let Some(entry) = self.candidate.take() {
+            self.see(store, &entry);
         }
     }
 

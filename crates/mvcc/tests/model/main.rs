@@ -5,6 +5,7 @@ mod checkpoints;
 mod harness;
 mod histories;
 mod reclaim;
+mod recorded;
 mod streams;
 mod threads;
 mod twin;
