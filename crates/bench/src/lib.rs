@@ -57,7 +57,7 @@ enum BenchError {
     Page { page: u64, source: wire::CallError },
 }
 
-/// Runs the load generator with `args`, whose first element is the program's own name.
+/// Runs the load generator with `args`, which do not begin with a program's name.
 ///
 /// The exit code is 0 only if every operation was answered without an error.
 #[must_use]

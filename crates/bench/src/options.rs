@@ -364,7 +364,7 @@ pub(crate) enum Refusal {
 /// Reads the command line, whose first element is the program's own name.
 pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Refusal> {
     let mut words = Vec::new();
-    for arg in args.into_iter().skip(1) {
+    for arg in args {
         words.push(
             arg.into_string()
                 .map_err(|arg| Refusal::Usage(format!("{} is not UTF-8", arg.display())))?,
@@ -492,9 +492,11 @@ mod tests {
     use super::*;
 
     fn parse_line(line: &str) -> Result<Command, String> {
-        parse(line.split(' ').map(OsString::from).collect()).map_err(|refusal| match refusal {
-            Refusal::Help(text) | Refusal::Usage(text) => text,
-        })
+        parse(line.split(' ').skip(1).map(OsString::from).collect()).map_err(
+            |refusal| match refusal {
+                Refusal::Help(text) | Refusal::Usage(text) => text,
+            },
+        )
     }
 
     fn load_of(line: &str) -> Load {

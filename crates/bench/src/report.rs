@@ -130,7 +130,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn report(line: &str) -> (String, u64) {
-        let Ok(Command::Load(load)) = options::parse(line.split(' ').map(OsString::from).collect())
+        let Ok(Command::Load(load)) =
+            options::parse(line.split(' ').skip(1).map(OsString::from).collect())
         else {
             panic!("{line}");
         };

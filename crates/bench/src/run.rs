@@ -346,7 +346,7 @@ mod tests {
             bound.address
         );
         thread::spawn(|| bound.serve());
-        match options::parse(line.split(' ').map(OsString::from).collect()) {
+        match options::parse(line.split(' ').skip(1).map(OsString::from).collect()) {
             Ok(Command::Load(load)) => run(&load),
             other => panic!("{other:?}"),
         }
@@ -407,7 +407,8 @@ mod tests {
         let address = free.local_addr().unwrap().to_string();
         drop(free);
         let line = format!("bench put --quiet --endpoints {address}");
-        let Ok(Command::Load(load)) = options::parse(line.split(' ').map(OsString::from).collect())
+        let Ok(Command::Load(load)) =
+            options::parse(line.split(' ').skip(1).map(OsString::from).collect())
         else {
             panic!("{line}");
         };

@@ -308,6 +308,11 @@ fn programs_that_are_not_there_say_so() {
     let version = run(&["version"]);
     assert!(version.status.success());
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("tenet "));
+    let bench = run(&["bench", "put", "--help"]);
+    assert!(
+        bench.status.success(),
+        "its arguments begin with what is to be done"
+    );
     let lab = run(&["lab"]);
     assert_eq!(lab.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&lab.stderr).contains("tenet lab is not there yet"));
