@@ -11,8 +11,8 @@
 //! is, so that a checkpoint never holds a state with the configuration of another.
 
 use crate::checkpoint::CheckpointJob;
-use crate::consensus::{Committed, Input};
 use crate::duties::Duties;
+use crate::messages::{Committed, Input};
 use crate::progress::{Permit, Progress};
 use crate::proposal::Local;
 use crate::waiter::{Outcome, Waiter};

@@ -4,8 +4,8 @@
 //! None of it has a waiter. A proposal that is lost with its leader is made again when the next
 //! term begins.
 
-use crate::consensus::Input;
 use crate::identity::RequestIds;
+use crate::messages::Input;
 use crate::progress::Progress;
 use std::sync::Arc;
 use tenet_base::MemberId;

@@ -9,7 +9,7 @@
 //! its bytes and a sync behind them. A failed write or sync is final: the actor reports it and
 //! never submits again.
 
-use crate::consensus::LogAppend;
+use crate::messages::LogAppend;
 use crate::progress::Progress;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! is at least what was committed when the read came in. Round ids are never reused, not even
 //! across retries (etcd #20418), and a confirmation for an id that is not waited for is dropped.
 
-use crate::consensus::Outputs;
+use crate::messages::Outputs;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tenet_base::{Index, limits};

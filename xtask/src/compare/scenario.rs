@@ -83,7 +83,7 @@ pub(super) const STEADY: &[(&str, &str)] = &[
 /// Keys of 8 bytes and values of 256, one kind of call at a time.
 fn steady(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Measured>, Failure> {
     let server = contender.start(repo)?;
-    let time = if bench.quick { "1s" } else { "10s" };
+    let time = if bench.quick { "1s" } else { "5s" };
     let mut measured = Vec::new();
     for (scenario, words) in STEADY {
         let values = if words.starts_with("put") {
