@@ -26,7 +26,7 @@ use tenet_proto::prost::{self, Message as _};
 use tenet_proto::raftpb::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entry, EntryType,
 };
-use tenet_state::{Fatal, State};
+use tenet_state::{Fatal, Response, State};
 
 /// Entries applied between two publications.
 const STRETCH_ENTRIES: usize = 512;
@@ -44,6 +44,8 @@ pub enum ApplyInput<W> {
     Reads(Index, Vec<W>),
     /// Somebody wants the hash of everything.
     Hash(W),
+    /// Somebody wants to know when no background work is left.
+    Settle(W),
     /// A checkpoint is durable; it has this many bytes.
     CheckpointDurable(u64),
     /// Some time without other work: do background work.
@@ -126,6 +128,8 @@ pub struct Applier<W> {
     unconfigured: bool,
     reads: Vec<(Index, Vec<W>)>,
     answers: Vec<(W, Result<Outcome, ApiError>, Permit)>,
+    /// Answers for when no background work is left.
+    settled: Vec<(W, Outcome)>,
     checkpoint_index: Index,
     checkpoint_bytes: u64,
     checkpoint_running: bool,
@@ -158,6 +162,7 @@ impl<W: Waiter> Applier<W> {
             unconfigured: false,
             reads: Vec::new(),
             answers: Vec::new(),
+            settled: Vec::new(),
             checkpoint_index: applied,
             checkpoint_bytes,
             checkpoint_running: false,
@@ -181,6 +186,7 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Hash(waiter) => {
                     waiter.complete(Ok(Outcome::Hash(self.state.hash_job())));
                 }
+                ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
                 ApplyInput::CheckpointDurable(bytes) => {
                     self.checkpoint_running = false;
                     self.checkpoint_bytes = bytes;
@@ -199,6 +205,11 @@ impl<W: Waiter> Applier<W> {
         }
         self.start_checkpoint(out);
         out.work_left = self.state.compaction_pending();
+        if !out.work_left {
+            for (waiter, outcome) in self.settled.drain(..) {
+                waiter.complete(Ok(outcome));
+            }
+        }
     }
 
     fn take(&mut self, committed: Committed<W>) {
@@ -301,11 +312,26 @@ impl<W: Waiter> Applier<W> {
         };
         self.duties
             .applied(request, &applied, &self.progress, &mut out.inputs);
+        let physical = request
+            .compaction
+            .as_ref()
+            .is_some_and(|compaction| compaction.physical);
         if let Some(local) = local {
-            let result = applied.result.map(Outcome::Applied);
-            self.answers.push((local.waiter, result, local.permit));
+            self.answer(local, physical, applied.result);
         }
         Ok(())
+    }
+
+    /// Keeps an answer until the write is published. A physical compaction is answered only when
+    /// the space of what it took out has been given back here.
+    fn answer(&mut self, local: Local<W>, physical: bool, result: Result<Response, ApiError>) {
+        let Local { waiter, permit, .. } = local;
+        match result {
+            Ok(response) if physical => self.settled.push((waiter, Outcome::Applied(response))),
+            result => self
+                .answers
+                .push((waiter, result.map(Outcome::Applied), permit)),
+        }
     }
 
     fn apply_conf_change(

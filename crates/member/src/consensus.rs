@@ -27,6 +27,9 @@ use tenet_raft::{
     Append, AppendDone, LogStore as _, MemoryLog, Output, ProposeError, Proposed, Raft, Role,
 };
 
+/// Applied entries are forgotten in runs of at least so many.
+const FORGET_ENTRIES: u64 = 1_024;
+
 /// How long things may take, in ticks.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -160,7 +163,6 @@ impl<W: Waiter> Consensus<W> {
                 Ok(state) => out.conf_states.push(state),
                 Err(error) => out.fatal = Some(error.to_string()),
             },
-            Input::Compact(through) => self.compact_memory(through),
             Input::Stop => self.stop(out),
         }
     }
@@ -401,26 +403,33 @@ impl<W: Waiter> Consensus<W> {
         );
         self.applied = index;
         self.raft.apply_done(index);
+        self.forget_applied();
     }
 
-    /// Forgets entries that are in a durable checkpoint: all but the window for slow followers,
-    /// and of that as much as goes over the cap.
-    fn compact_memory(&mut self, through: Index) {
-        let log = self.raft.log_mut();
-        let mut to = Index(through.get().saturating_sub(self.catchup_entries));
-        loop {
-            if to >= log.first_index() && log.compact(to).is_err() {
-                return;
-            }
-            if log.bytes() <= limits::LOG_MEMORY_BYTES_MAX || to >= through {
-                return;
-            }
-            to = Index(
-                log.first_index()
-                    .get()
-                    .midpoint(through.get())
-                    .max(to.get() + 1),
-            );
+    /// Forgets applied entries, which are durable on disk: all of them where nobody could ask for
+    /// them, else all but the window for slow followers, and of that what goes over the cap.
+    fn forget_applied(&mut self) {
+        let window = match self.raft.tracker().progress.len() {
+            0 | 1 => 0,
+            _ => self.catchup_entries,
+        };
+        let applied = self.applied.get();
+        let forgotten = self.raft.log().first_index().get() - 1;
+        let mut to = applied.saturating_sub(window).max(forgotten);
+        // Many at once cost less than each by itself.
+        if to >= forgotten + FORGET_ENTRIES {
+            self.forget_through(to);
+        }
+        while self.raft.log().bytes() > limits::LOG_MEMORY_BYTES_MAX && to < applied {
+            to = to.midpoint(applied).max(to + 1);
+            self.forget_through(to);
+        }
+    }
+
+    fn forget_through(&mut self, index: u64) {
+        if let Err(error) = self.raft.log_mut().compact(Index(index)) {
+            // Only what is there and applied is forgotten.
+            unreachable!("entries through {index} cannot be forgotten: {error}")
         }
     }
 
@@ -429,11 +438,12 @@ impl<W: Waiter> Consensus<W> {
         let commit = Index(raft.hard_state().commit);
         self.progress.set_leadership(raft.term(), raft.leader());
         self.progress.set_committed(commit);
-        let committed_here = raft
+        // What earlier terms acknowledged is published once an entry of this term is.
+        let applied_here = raft
             .log()
-            .term(commit)
+            .term(self.applied)
             .is_ok_and(|term| term == raft.term());
-        let alone = raft.role() == Role::Leader && self.is_sole_voter() && committed_here;
+        let alone = raft.role() == Role::Leader && self.is_sole_voter() && applied_here;
         self.progress.set_alone(alone);
         let learners = &raft.tracker().configuration.learners;
         self.progress.set_learner(learners.contains(raft.id()));

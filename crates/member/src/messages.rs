@@ -29,9 +29,6 @@ pub enum Input<W> {
     Applied(Index),
     /// The applier has applied a configuration change; this is what remains of it.
     ConfChanged(ConfChangeV2),
-    /// The store is durable up to here: the log in memory may forget what is older, less the
-    /// window kept for slow followers.
-    Compact(Index),
     /// The member stops: answer everybody.
     Stop,
 }

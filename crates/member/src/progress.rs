@@ -17,7 +17,7 @@ pub struct Progress {
     committed: AtomicU64,
     durable: AtomicU64,
     applied: AtomicU64,
-    /// This member is the only voter, leads, and has committed an entry of its own term: what it
+    /// This member is the only voter, leads, and has published an entry of its own term: what it
     /// has published holds every acknowledged write.
     alone: AtomicBool,
     is_learner: AtomicBool,

@@ -13,6 +13,8 @@ pub enum Outcome {
     Applied(Response),
     /// A linearizable read may run on the newest published view.
     ReadReady,
+    /// No background work is left.
+    Settled,
     /// What was asked for, ready to be worked out on a thread that may be busy for long.
     Hash(HashJob),
 }

@@ -26,7 +26,7 @@ use tenet_proto::etcdserverpb::{
 use tenet_state::{
     Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// The etcd release whose surface this is.
 pub const ETCD_VERSION: &str = "3.7.1";
@@ -52,7 +52,6 @@ struct Inner {
     frontend: Frontend,
     post: Arc<Post>,
     metrics: Arc<Metrics>,
-    maintaining: watch::Receiver<bool>,
     quota_bytes_shown: i64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: DirectoryLock,
@@ -115,7 +114,6 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     lock.take_database(&roots)?;
 
     let post = Arc::new(Post::new());
-    let (maintaining_tx, maintaining) = watch::channel(false);
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let handle = thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -139,7 +137,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     spawn(
         "applier",
         Box::new(move || {
-            threads::run_applier(applier, &to, &maintaining_tx, &counts, slow_apply);
+            threads::run_applier(applier, &to, &counts, slow_apply);
         }),
     )?;
     let (to, store_disk) = (Arc::clone(&post), new_disk());
@@ -152,7 +150,6 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         frontend,
         post,
         metrics,
-        maintaining,
         quota_bytes_shown: match options.quota_bytes {
             0 => limits::QUOTA_BYTES_DEFAULT,
             given => given,
@@ -283,14 +280,8 @@ impl Node {
         &self,
         request: CompactionRequest,
     ) -> Result<CompactionResponse, ApiError> {
-        let physical = request.physical;
         match self.write(Write::Compact(request)).await? {
-            Response::Compaction(response) => {
-                if physical {
-                    self.maintained().await?;
-                }
-                Ok(response)
-            }
+            Response::Compaction(response) => Ok(response),
             other => unexpected(&other),
         }
     }
@@ -311,16 +302,7 @@ impl Node {
     /// # Errors
     /// If the member stops meanwhile.
     pub async fn defragment(&self) -> Result<(), ApiError> {
-        self.maintained().await
-    }
-
-    async fn maintained(&self) -> Result<(), ApiError> {
-        let mut maintaining = self.0.maintaining.clone();
-        maintaining
-            .wait_for(|busy| !busy)
-            .await
-            .map(|_| ())
-            .map_err(|_| ApiError::Stopped)
+        self.ask_applier(ApplyInput::Settle).await.map(|_| ())
     }
 
     /// The state of this member.
@@ -514,7 +496,7 @@ impl Node {
                 self.0.frontend.complete(&mut response);
                 Ok(response)
             }
-            Ok(Outcome::ReadReady | Outcome::Hash(_)) => {
+            Ok(Outcome::ReadReady | Outcome::Settled | Outcome::Hash(_)) => {
                 unreachable!("a write was answered as something else")
             }
             Err(error) => {
@@ -533,6 +515,18 @@ impl Node {
         }
         let (sender, receiver) = oneshot::channel();
         self.0.post.request(make(TaskWaiter(sender)));
+        receiver.await.unwrap_or(Err(ApiError::Stopped))
+    }
+
+    async fn ask_applier(
+        &self,
+        make: impl FnOnce(TaskWaiter) -> ApplyInput<TaskWaiter>,
+    ) -> Result<Outcome, ApiError> {
+        let (sender, receiver) = oneshot::channel();
+        self.0
+            .post
+            .applier
+            .push(Mail::Message(make(TaskWaiter(sender))));
         receiver.await.unwrap_or(Err(ApiError::Stopped))
     }
 

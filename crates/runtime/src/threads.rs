@@ -208,7 +208,6 @@ fn report_durable(out: &mut LogOutputs, post: &Post) {
 pub(crate) fn run_applier(
     mut actor: Applier<TaskWaiter>,
     post: &Post,
-    maintaining: &tokio::sync::watch::Sender<bool>,
     metrics: &Metrics,
     slow: Duration,
 ) {
@@ -231,7 +230,6 @@ pub(crate) fn run_applier(
             fatal::exit("a committed entry could not be applied", fatal);
         }
         idle_work = out.work_left;
-        maintaining.send_if_modified(|now| std::mem::replace(now, idle_work) != idle_work);
         if !out.inputs.is_empty() {
             post_inputs(out.inputs, out.urgent, post);
         }
@@ -308,5 +306,4 @@ fn announce(durable: Durable, post: &Post, catchup_entries: u64) {
     }));
     post.applier
         .push(Mail::Message(ApplyInput::CheckpointDurable(bytes)));
-    post.consensus.push(Input::Compact(index));
 }

@@ -39,7 +39,7 @@ impl Waiter for Client {
     fn complete(self, result: Result<Outcome, ApiError>) {
         let result = result.map(|outcome| match outcome {
             Outcome::Applied(response) => Some(response),
-            Outcome::ReadReady | Outcome::Hash(_) => None,
+            Outcome::ReadReady | Outcome::Settled | Outcome::Hash(_) => None,
         });
         let answer = Answer {
             request: self.request,
@@ -240,7 +240,6 @@ impl SimMember {
                 });
                 self.to_applier
                     .push(ApplyInput::CheckpointDurable(durable.bytes));
-                self.to_consensus.push(Input::Compact(index));
             }
             Err(error) => self.end(&error),
         }
