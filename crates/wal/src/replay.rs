@@ -198,15 +198,20 @@ impl Replay {
         if state.term < self.batch.term_max {
             return fell("the term", state.term, self.batch.term_max);
         }
-        if state.commit > self.map.last() {
-            return Err(format!(
-                "{} is committed in a log that ends at {}",
-                state.commit,
-                self.map.last()
-            ));
-        }
         self.pending
             .take_if(|pending| state.commit >= pending.index);
+        // Until it is committed, a snapshot may yet have to give way to the log before it.
+        let last = self
+            .pending
+            .as_ref()
+            .map_or(&self.map, |pending| &pending.map)
+            .last();
+        if state.commit > last {
+            return Err(format!(
+                "{} is committed in a log that ends at {last}",
+                state.commit
+            ));
+        }
         self.state = state;
         self.batch = Batch::default();
         Ok(())
@@ -270,4 +275,41 @@ fn check_entry(entry: &EntryView<'_>) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::SegmentName;
+    use tenet_base::{Index, Term};
+
+    /// Found by the fuzz target `wal`: such a log opened, with entries committed that it lacked.
+    #[test]
+    fn a_commit_between_the_log_and_a_snapshot_that_nothing_committed_is_refused() {
+        let place = Place {
+            segment: SegmentName { seq: 0, index: 0 },
+            offset: 0,
+            crc: 0,
+        };
+        let state = |commit| {
+            Payload::State(HardState {
+                term: 1,
+                vote: 0,
+                commit,
+            })
+        };
+        let position = Position {
+            index: Index(9),
+            term: Term(1),
+            conf_state: None,
+        };
+        let mut replay = Replay::new(0, Some(0));
+        replay.apply(Payload::Position(position), place).unwrap();
+        assert_eq!(
+            replay.apply(state(7), place),
+            Err("7 is committed in a log that ends at 0".to_owned())
+        );
+        replay.apply(state(9), place).unwrap();
+        assert_eq!(replay.finish().map.last(), 9);
+    }
 }
