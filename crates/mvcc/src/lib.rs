@@ -10,8 +10,10 @@
 //! This crate knows nothing of raft, leases, users or sockets: it is told what to write.
 
 mod checkpoint;
+mod events;
 mod hash;
 mod index;
+mod interest;
 mod maintain;
 mod mvcc;
 mod range;
@@ -23,7 +25,9 @@ mod txn;
 mod view;
 
 pub use checkpoint::CheckpointWriter;
+pub use events::{Event, History};
 pub use index::IndexStats;
+pub use interest::{Interest, InterestIndex};
 pub use mvcc::Mvcc;
 pub use request::{KeyMeta, KvHash, MvccError, RangeResult, Size};
 pub use restore::{CheckpointError, Restore};

@@ -64,6 +64,14 @@ impl Position {
         rev: Rev::MAX,
     };
 
+    /// Before every entry of `key`.
+    pub(crate) fn at_key(key: &[u8]) -> Self {
+        Position {
+            key: key.to_vec(),
+            rev: Rev::MAX,
+        }
+    }
+
     /// Where `entry` of `key` is.
     pub(crate) fn of(key: KeyRef<'_>, entry: &Entry) -> Self {
         Position {

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tenet_base::world::SplitMix64;
 use tenet_base::{Index, LeaseId, Revision, Rng, Term};
-use tenet_mvcc::{Mvcc, MvccError, RangeStream, View, Views};
+use tenet_mvcc::{Event, Interest, Mvcc, MvccError, RangeStream, View, Views};
 use tenet_proto::etcdserverpb::RangeRequest;
+use tenet_proto::mvccpb::KeyValue;
+use tenet_proto::prost::Message as _;
 
 /// A published state and what it must show.
 #[derive(Clone)]
@@ -231,6 +233,49 @@ impl Pinned {
             );
         } else {
             assert_eq!(found, expected, "hash at {revision}");
+        }
+    }
+
+    /// Compares the changes since a random revision, all of them and those of some keys, and what
+    /// was there before each.
+    pub(crate) fn compare_events(&self, rng: &mut SplitMix64, keys: &Interest) {
+        let compacted = self.twin.compacted.max(1);
+        let changes = self.twin.changes(compacted);
+        let last = changes.iter().take_while(|(main, ..)| *main == compacted);
+        let mut keys_there: Vec<_> = last.map(|(_, key, _)| key).collect();
+        keys_there.sort_unstable();
+        // Where a transaction wrote a key twice, compacting there leaves the second.
+        let twice = keys_there.windows(2).any(|pair| pair[0] == pair[1]);
+        let low = compacted + i64::from(twice);
+        let from = low + rng.below((self.twin.revision - low + 2) as u64) as i64;
+        let wanted = self.twin.changes(from);
+        let found: Vec<Event<'_>> = self.view.events(Revision(from)).collect();
+        assert_eq!(found.len(), wanted.len(), "changes since {from}");
+        for (event, (main, key, kv)) in found.iter().zip(&wanted) {
+            assert_eq!((event.revision.0, event.key), (*main, &key[..]));
+            assert_eq!(event.is_delete, kv.is_none());
+            if let Some(kv) = kv {
+                assert_eq!(event.record, kv.encode_to_vec());
+                assert_eq!(event.is_create, kv.create_revision == *main);
+            }
+            let before = self.view.before(key, Revision(*main));
+            if *main > self.twin.compacted {
+                let wanted = self.twin.at(key, main - 1).map(KeyValue::encode_to_vec);
+                assert_eq!(before, Ok(wanted.map(Bytes::from)), "{key:?} before {main}");
+            } else {
+                assert_eq!(before, Err(MvccError::Compacted));
+            }
+        }
+        let found: Vec<_> = found
+            .into_iter()
+            .filter(|event| keys.covers(event.key))
+            .collect();
+        let budget = rng.below(1 + 3 * wanted.len() as u64) as usize;
+        let history = self.view.history(keys, Revision(from), budget);
+        assert!(history.is_some() || budget < self.twin.changes(0).len());
+        if let Some(history) = history {
+            assert!(found.len() <= budget);
+            assert_eq!(self.view.events_of(&history).collect::<Vec<_>>(), found);
         }
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tenet_base::Rng;
 use tenet_base::world::SplitMix64;
+use tenet_mvcc::Interest;
 use tenet_proto::etcdserverpb::RangeRequest;
 
 #[derive(Clone, Debug)]
@@ -138,6 +139,13 @@ fn compare(pinned: &Pinned, seed: u64, requests: usize) {
     }
     for _ in 0..3 {
         pinned.compare_hash(pinned.some_revision(&mut rng));
+        let RangeRequest { key, range_end, .. } = random_request(&mut rng, pinned);
+        let keys = match &range_end[..] {
+            [] => Interest::Key(key),
+            [0] => Interest::Range(key, None),
+            _ => Interest::Range(key, Some(range_end)),
+        };
+        pinned.compare_events(&mut rng, &keys);
     }
     pinned.compare_hash(0);
 }

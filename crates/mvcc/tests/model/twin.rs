@@ -137,6 +137,21 @@ impl Twin {
         Ok(RangeResult { kvs, more, count })
     }
 
+    /// Every change from revision `from` on, oldest first; deletions without a key-value.
+    pub(crate) fn changes(&self, from: i64) -> Vec<(i64, &Bytes, Option<&KeyValue>)> {
+        let mut changes: Vec<_> = self
+            .keys
+            .iter()
+            .flat_map(|(key, history)| history.iter().map(move |(rev, kv)| (*rev, key, kv)))
+            .filter(|(rev, ..)| rev.0 >= from)
+            .collect();
+        changes.sort_by_key(|(rev, ..)| *rev);
+        changes
+            .into_iter()
+            .map(|(rev, key, kv)| (rev.0, key, kv.as_ref()))
+            .collect()
+    }
+
     pub(crate) fn compact(&mut self, at: i64) -> Result<(), MvccError> {
         if at <= self.compacted {
             return Err(MvccError::Compacted);

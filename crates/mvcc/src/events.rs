@@ -1,0 +1,138 @@
+//! Changes in the order in which they happened, as watchers want them.
+//!
+//! The store is itself the history: a record per change, in revision order. So an event is a look
+//! at a record, and nobody keeps events beside it.
+//!
+//! What lies below the compact revision is not there by right, even where it still is: the caller
+//! asks for nothing below it.
+
+use crate::index::{Position, Tree};
+use crate::interest::Interest;
+use crate::view::View;
+use crate::{record, request::MvccError};
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use tenet_base::Revision;
+use tenet_store::{Record, Records as _, Rev, StoreView as _};
+
+/// One change of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The revision of the transaction that made it.
+    pub revision: Revision,
+    /// Whether the key was deleted.
+    pub is_delete: bool,
+    /// Whether a put gave the key a new life, so that there is nothing before it.
+    pub is_create: bool,
+    /// The key.
+    pub key: &'a [u8],
+    /// The key-value that was put, as an encoded `mvccpb.KeyValue`. Of a deletion it holds the key
+    /// only.
+    pub record: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    fn of(found: &Record<'a>) -> Event<'a> {
+        let Some(parts) = record::parse(found.data) else {
+            panic!(
+                "record {} is not a key-value: the memory of this process is damaged",
+                found.rev
+            );
+        };
+        Event {
+            revision: Revision(found.rev.main),
+            is_delete: found.tombstone,
+            is_create: !found.tombstone && parts.numbers.create == found.rev.main,
+            key: parts.key,
+            record: found.data,
+        }
+    }
+}
+
+/// Places of the changes of some keys, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History(Vec<Rev>);
+
+impl View {
+    /// All changes from revision `from` on, oldest first.
+    pub fn events(&self, from: Revision) -> impl Iterator<Item = Event<'_>> {
+        let records = self.store.scan(Rev::new(from.0, 0));
+        records.map(|found| Event::of(&found))
+    }
+
+    /// The changes of a history, which must be this view's.
+    ///
+    /// # Panics
+    /// If a change is not there: index and store disagree.
+    pub fn events_of<'a>(&'a self, history: &'a History) -> impl Iterator<Item = Event<'a>> {
+        history.0.iter().map(|rev| match self.store.find(*rev) {
+            Some(found) => Event::of(&found),
+            None => panic!("the index names record {rev}, which the store does not have"),
+        })
+    }
+
+    /// The changes of `keys` from revision `from` on, found by looking at no more than
+    /// `budget_entries` of the index; `None` if that does not suffice. Better than
+    /// [`View::events`] for few keys in a long time.
+    #[must_use]
+    pub fn history(
+        &self,
+        keys: &Interest,
+        from: Revision,
+        budget_entries: usize,
+    ) -> Option<History> {
+        let mut revs = history(&self.tree, keys, from.0, budget_entries)?;
+        revs.sort_unstable();
+        Some(History(revs))
+    }
+
+    /// The key-value that `key` had just before `revision`, as an encoded `mvccpb.KeyValue`;
+    /// `None` if it had none.
+    ///
+    /// # Errors
+    /// If that is compacted.
+    pub fn before(&self, key: &[u8], revision: Revision) -> Result<Option<Bytes>, MvccError> {
+        let at = revision.0 - 1;
+        if at < self.compacted {
+            return Err(MvccError::Compacted);
+        }
+        let entry = self.tree.find(key, at).filter(|entry| !entry.tombstone);
+        Ok(entry.map(|entry| {
+            let rev = entry.rev();
+            self.store.get(rev).unwrap_or_else(|| {
+                panic!("the index names record {rev}, which the store does not have")
+            })
+        }))
+    }
+}
+
+fn history(tree: &Tree, keys: &Interest, from: i64, budget_entries: usize) -> Option<Vec<Rev>> {
+    let (start, end) = match keys {
+        Interest::Key(key) => (key, None),
+        Interest::Range(start, end) => (start, end.as_ref()),
+    };
+    let mut revs = Vec::new();
+    let mut looked = 0;
+    let walk = tree.visit_entries(&Position::at_key(start), |key, entry, _| {
+        let inside = match keys {
+            Interest::Key(wanted) => key.cmp_bytes(wanted).is_eq(),
+            Interest::Range(..) => end.is_none_or(|end| key.cmp_bytes(end).is_lt()),
+        };
+        if !inside {
+            return ControlFlow::Break(true);
+        }
+        looked += 1;
+        if looked > budget_entries {
+            return ControlFlow::Break(false);
+        }
+        if entry.main >= from {
+            revs.push(entry.rev());
+        } else if matches!(keys, Interest::Key(_)) {
+            // A key's entries come newest first.
+            return ControlFlow::Break(true);
+        }
+        ControlFlow::Continue(())
+    });
+    let whole = walk.break_value().unwrap_or(true);
+    whole.then_some(revs)
+}
