@@ -59,6 +59,28 @@ pub const LEARNERS_MAX: usize = 1;
 /// Largest lease time-to-live, in seconds.
 pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
 
+/// Watches of one stream.
+pub const WATCHES_PER_STREAM_MAX: usize = 1_000_000;
+/// Changes that wait to be sent on one watch stream, beside two for each of its watches; of what
+/// exceeds them only the first revision is kept for each watch.
+pub const WATCH_CHANGES_WAITING_MAX: usize = 1_024;
+/// Answers to requests of a watch stream that may wait before the next request is read.
+pub const WATCH_ANSWERS_WAITING_MAX: usize = 64;
+/// Revisions in one response to a watch that catches up.
+pub const WATCH_RESPONSE_REVISIONS_MAX: usize = 1_000;
+/// Bytes of events at which a response to a watch that catches up is ended.
+pub const WATCH_RESPONSE_BYTES: usize = 512 * 1024;
+/// Changes that a watch looks at in one step of catching up.
+pub const WATCH_STEP_CHANGES: usize = 10_000;
+/// Revisions that a watch may lack when it has caught up.
+pub const WATCH_GAP_REVISIONS_MAX: i64 = 128;
+/// Time after which a watch stream that takes nothing loses its list of changes and keeps a
+/// revision for each watch.
+pub const WATCH_UNREAD_MS: u64 = 3_000;
+/// How long a watch is silent before it is told how far it is
+/// (`--watch-progress-notify-interval`).
+pub const WATCH_PROGRESS_INTERVAL_MS: u64 = 600_000;
+
 /// Keys in the first message of a RangeStream.
 pub const RANGE_STREAM_FIRST_CHUNK_KEYS: usize = 10;
 

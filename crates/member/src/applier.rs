@@ -16,6 +16,7 @@ use crate::messages::{Committed, Input};
 use crate::progress::{Permit, Progress};
 use crate::proposal::Local;
 use crate::waiter::{Outcome, Waiter};
+use crate::watch::WatchHub;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub enum ApplyInput<W> {
     CheckpointDurable(u64),
     /// Some time without other work: do background work.
     Idle,
+    /// What time it is, on a clock that never goes back; sent about ten times a second.
+    Time(u64),
 }
 
 /// What the applier wants done.
@@ -119,6 +122,7 @@ pub struct CheckpointPolicy {
 pub struct Applier<W> {
     state: State,
     progress: Arc<Progress>,
+    watches: WatchHub,
     duties: Duties,
     policy: CheckpointPolicy,
     applied: Index,
@@ -146,6 +150,7 @@ impl<W: Waiter> Applier<W> {
     pub fn new(
         state: State,
         progress: Arc<Progress>,
+        watches: WatchHub,
         duties: Duties,
         policy: CheckpointPolicy,
         checkpoint_bytes: u64,
@@ -155,6 +160,7 @@ impl<W: Waiter> Applier<W> {
         Applier {
             state,
             progress,
+            watches,
             duties,
             policy,
             applied,
@@ -192,6 +198,7 @@ impl<W: Waiter> Applier<W> {
                     self.checkpoint_bytes = bytes;
                 }
                 ApplyInput::Idle => {}
+                ApplyInput::Time(now_ms) => self.watches.tick(now_ms),
             }
         }
         self.apply_backlog(out);
@@ -354,6 +361,9 @@ impl<W: Waiter> Applier<W> {
     /// Publishes, then answers: the order is the promise.
     fn finish_stretch(&mut self, out: &mut ApplyOutputs<W>) {
         self.state.publish();
+        // Before the answers: whoever has one may ask how far watches are. And before maintenance,
+        // which may drop what a compaction in this stretch supersedes.
+        self.watches.route(&self.state.views().load().kv);
         self.progress.set_applied(self.applied);
         for (waiter, result, permit) in self.answers.drain(..) {
             waiter.complete(result);

@@ -24,6 +24,7 @@ use crate::identity::{Identity, RequestIds};
 use crate::log_writer::LogWriter;
 use crate::progress::Progress;
 use crate::waiter::Waiter;
+use crate::watch::{WatchHub, WatchOptions};
 use bytes::Bytes;
 use std::sync::Arc;
 use tenet_base::disk::{DiskError, DiskOp, DiskView, FilePath};
@@ -83,6 +84,8 @@ pub struct Options {
     pub wal: tenet_wal::Options,
     /// Limits on requests and space.
     pub limits: Limits,
+    /// What flags say about watches.
+    pub watch: WatchOptions,
     /// Learners that a cluster may have.
     pub learners_max: usize,
     /// The cluster version of this release, as `X.Y.0`.
@@ -145,6 +148,8 @@ pub struct Booted<W> {
     pub checkpointer: Checkpointer,
     /// What runs on the callers' threads.
     pub frontend: Frontend,
+    /// Where watch sessions are opened.
+    pub watches: WatchHub,
     /// What an operator may want to know of the recovery, one sentence each.
     pub report: Vec<String>,
 }
@@ -358,6 +363,12 @@ fn assemble<W: Waiter>(
 
     let ids = Arc::new(RequestIds::new(identity.member, options.unix_ms));
     let views = state.views();
+    let watches = WatchHub::new(
+        identity,
+        Arc::clone(&progress),
+        views.clone(),
+        options.watch,
+    );
     let timeouts = Timeouts {
         request_ticks: request_ticks(options),
     };
@@ -394,12 +405,14 @@ fn assemble<W: Waiter>(
         applier: Applier::new(
             state,
             Arc::clone(&progress),
+            watches.clone(),
             duties,
             policy,
             checkpoint_bytes,
         ),
         checkpointer: Checkpointer::new(layout.store.clone(), previous),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
+        watches,
         report: Vec::new(),
     })
 }

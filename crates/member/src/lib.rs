@@ -33,6 +33,7 @@ mod progress;
 mod proposal;
 mod reads;
 mod waiter;
+mod watch;
 
 pub use applier::{Applier, ApplyInput, ApplyOutputs, CheckpointPolicy, StopReason};
 pub use boot::{BootError, Booted, Founder, Options, boot};
@@ -46,3 +47,4 @@ pub use messages::{Committed, Input, LogAppend, Notice, Outputs};
 pub use progress::{Permit, Progress};
 pub use proposal::{Prepared, Proposal};
 pub use waiter::{Outcome, Waiter};
+pub use watch::{Pulled, WatchCounts, WatchHub, WatchOptions, WatchSession};

@@ -20,6 +20,8 @@ use tenet_store::{Record, Records as _, Rev, StoreView as _};
 pub struct Event<'a> {
     /// The revision of the transaction that made it.
     pub revision: Revision,
+    /// Its number in the transaction, from zero.
+    pub sub: u32,
     /// Whether the key was deleted.
     pub is_delete: bool,
     /// Whether a put gave the key a new life, so that there is nothing before it.
@@ -41,6 +43,7 @@ impl<'a> Event<'a> {
         };
         Event {
             revision: Revision(found.rev.main),
+            sub: found.rev.sub,
             is_delete: found.tombstone,
             is_create: !found.tombstone && parts.numbers.create == found.rev.main,
             key: parts.key,
@@ -58,6 +61,20 @@ impl View {
     pub fn events(&self, from: Revision) -> impl Iterator<Item = Event<'_>> {
         let records = self.store.scan(Rev::new(from.0, 0));
         records.map(|found| Event::of(&found))
+    }
+
+    /// The changes number `first` to `last` of the transaction at `revision`.
+    pub fn changes(
+        &self,
+        revision: Revision,
+        first: u32,
+        last: u32,
+    ) -> impl Iterator<Item = Event<'_>> {
+        let records = self.store.scan(Rev::new(revision.0, first));
+        let end = Rev::new(revision.0, last);
+        records
+            .take_while(move |found| found.rev <= end)
+            .map(|found| Event::of(&found))
     }
 
     /// The changes of a history, which must be this view's.

@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tenet_base::{Clock as _, MemberId, limits};
-use tenet_member::{ApplyInput, Booted, Frontend, Input, Limits, Outcome, Proposal, Waiter, Write};
+use tenet_member::{
+    ApplyInput, Booted, Frontend, Input, Limits, Outcome, Proposal, Waiter, WatchCounts, WatchHub,
+    WatchOptions, WatchSession, Write,
+};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
@@ -50,6 +53,7 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     frontend: Frontend,
+    watches: WatchHub,
     post: Arc<Post>,
     metrics: Arc<Metrics>,
     quota_bytes_shown: i64,
@@ -108,6 +112,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         applier,
         checkpointer,
         frontend,
+        watches,
         ..
     } = booted;
     disk.run(prepare)?;
@@ -148,6 +153,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     )?;
     Ok(Node(Arc::new(Inner {
         frontend,
+        watches,
         post,
         metrics,
         quota_bytes_shown: match options.quota_bytes {
@@ -180,6 +186,11 @@ fn member_options(options: &Options) -> tenet_member::Options {
             txn_ops_max: options.txn_ops_max,
             quota_bytes: options.quota_bytes,
         },
+        watch: WatchOptions {
+            response_bytes_max: options.request_bytes_max + limits::GRPC_OVERHEAD_BYTES,
+            progress_interval_ms: options.watch_progress_interval_ms,
+            seed: unix_ms,
+        },
         learners_max: options.learners_max,
         cluster_version: ETCD_CLUSTER_VERSION.to_owned(),
         unix_ms,
@@ -200,6 +211,18 @@ impl Node {
         }
         self.0.metrics.ranges.add(1);
         self.0.frontend.range(&request)
+    }
+
+    /// Opens a session for one stream of watches.
+    #[must_use]
+    pub fn watch(&self) -> WatchSession {
+        self.0.watches.open()
+    }
+
+    /// How many watches there are.
+    #[must_use]
+    pub fn watch_counts(&self) -> WatchCounts {
+        self.0.watches.counts()
     }
 
     /// Reads keys in chunks, all of one revision.

@@ -42,6 +42,9 @@ pub struct Options {
     pub txn_ops_max: usize,
     /// Learners that a cluster may have (`--max-learners`).
     pub learners_max: usize,
+    /// How long a watch is silent before it is told how far it is
+    /// (`--watch-progress-notify-interval`).
+    pub watch_progress_interval_ms: u64,
     /// Stretches of entries that take longer to apply are counted as slow
     /// (`--warning-apply-duration`).
     pub slow_apply: Duration,

@@ -81,17 +81,28 @@ fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
     stop
 }
 
+/// How often the applier hears what time it is.
+const TIME_INTERVAL: Duration = Duration::from_millis(100);
+
 pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick: Duration) {
     let mut inputs = Vec::new();
-    let mut next_tick = Instant::now() + tick;
+    let start = Instant::now();
+    let mut next_tick = start + tick;
+    let mut next_time = start;
     // What was committed before is applied, and a sole voter campaigns, without waiting for
     // anything to come in.
     let mut out = Outputs::default();
     actor.handle(&mut inputs, &mut out);
     pass_on(out, post);
     loop {
-        post.consensus.receive(&mut inputs, Some(next_tick));
+        let until = next_tick.min(next_time);
+        post.consensus.receive(&mut inputs, Some(until));
         let now = Instant::now();
+        if now >= next_time {
+            let now_ms = (now - start).as_millis() as u64;
+            post.applier.push(Mail::Message(ApplyInput::Time(now_ms)));
+            next_time = now + TIME_INTERVAL;
+        }
         if now >= next_tick {
             inputs.push(Input::Tick);
             // A thread that was stopped for a while must not race through an election timeout.

@@ -30,6 +30,7 @@ fn options(dir: &Path) -> Options {
         request_bytes_max: 1_572_864,
         txn_ops_max: 128,
         learners_max: 1,
+        watch_progress_interval_ms: 600_000,
         slow_apply: std::time::Duration::from_millis(100),
         unsafe_no_fsync: false,
     }

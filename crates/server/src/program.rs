@@ -244,6 +244,7 @@ fn node_options(config: &ServerConfig, initial_cluster: Vec<Founder>) -> tenet_r
         request_bytes_max: config.max_request_bytes,
         txn_ops_max: config.max_txn_ops,
         learners_max: limits::LEARNERS_MAX,
+        watch_progress_interval_ms: config.watch_progress_interval.as_millis() as u64,
         slow_apply: config.warning_apply,
         unsafe_no_fsync: config.unsafe_no_fsync,
     }

@@ -82,6 +82,7 @@ impl Driver {
             keep_segments: 5,
             wal: tenet_wal::Options::default(),
             limits: tenet_member::Limits::default(),
+            watch: tenet_member::WatchOptions::default(),
             learners_max: 1,
             cluster_version: "3.7.0".to_owned(),
             unix_ms: 0,

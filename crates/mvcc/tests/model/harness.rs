@@ -254,6 +254,11 @@ impl Pinned {
         for (event, (main, key, kv)) in found.iter().zip(&wanted) {
             assert_eq!((event.revision.0, event.key), (*main, &key[..]));
             assert_eq!(event.is_delete, kv.is_none());
+            let alone: Vec<_> = self
+                .view
+                .changes(event.revision, event.sub, event.sub)
+                .collect();
+            assert_eq!(alone, [*event]);
             if let Some(kv) = kv {
                 assert_eq!(event.record, kv.encode_to_vec());
                 assert_eq!(event.is_create, kv.create_revision == *main);

@@ -17,6 +17,8 @@ use super::{
     ClusterState, Keepalive, Notices, ServerConfig, Stop, access, cluster, describe, validate,
 };
 
+/// Watches are not told how far they are more often than this.
+const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Requests above this are not recommended.
 const REQUEST_BYTES_RECOMMENDED: u64 = 10 * 1024 * 1024;
 /// Quotas above this are not recommended.
@@ -167,6 +169,7 @@ impl Start<'_> {
             log: self.log.clone().unwrap_or_default(),
             extensive_metrics: settings.text(&logging::METRICS) == "extensive",
             warning_unary_request: or_default(settings, &logging::WARNING_UNARY_REQUEST_DURATION),
+            watch_progress_interval: watch_progress_interval(settings),
             warning_apply: duration(&features::WARNING_APPLY_DURATION),
             unsafe_no_fsync: settings.bool(&features::UNSAFE_NO_FSYNC),
             access: access::AccessRules::new(
@@ -205,6 +208,12 @@ impl Start<'_> {
                 );
             self.late(entry);
         }
+        let interval = settings.duration(&features::WATCH_PROGRESS_NOTIFY_INTERVAL);
+        if interval.0 > 0 && interval.to_std() < WATCH_PROGRESS_INTERVAL_MIN {
+            let text = "adjusting watch progress notify interval to minimum period";
+            let key = "min-watch-progress-notify-interval";
+            self.late(Entry::new(Level::Warn, text).with(key, "100ms"));
+        }
         for (flag, message, key, default) in [
             (
                 &member::SNAPSHOT_COUNT,
@@ -235,6 +244,15 @@ fn or<T: Default + PartialEq>(value: T, default: T) -> T {
     } else {
         value
     }
+}
+
+/// What is not above zero is the default, and what is very short is raised.
+fn watch_progress_interval(settings: &Settings) -> Duration {
+    let given = settings.duration(&features::WATCH_PROGRESS_NOTIFY_INTERVAL);
+    if given.0 <= 0 {
+        return Duration::from_millis(limits::WATCH_PROGRESS_INTERVAL_MS);
+    }
+    given.to_std().max(WATCH_PROGRESS_INTERVAL_MIN)
 }
 
 fn or_default(settings: &Settings, flag: &Flag) -> Duration {

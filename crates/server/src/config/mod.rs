@@ -98,6 +98,8 @@ pub struct ServerConfig {
     pub extensive_metrics: bool,
     /// Unary requests that take longer are logged.
     pub warning_unary_request: Duration,
+    /// How long a watch is silent before it is told how far it is.
+    pub watch_progress_interval: Duration,
     /// Entries that take longer to apply are logged.
     pub warning_apply: Duration,
     /// Do not wait for the disk.

@@ -2,7 +2,7 @@
 
 use tenet_base::Rng;
 use tenet_base::world::SplitMix64;
-use tenet_member::{Founder, Limits, Options, Write};
+use tenet_member::{Founder, Limits, Options, WatchOptions, Write};
 use tenet_sim::disk::{Config, SimDisk};
 use tenet_sim::member::{Answers, SimMember};
 use tenet_sim::workload::next_write;
@@ -57,6 +57,7 @@ pub(crate) fn options() -> Options {
             segment_bytes: 4 * 1024,
         },
         limits: Limits::default(),
+        watch: WatchOptions::default(),
         learners_max: 1,
         cluster_version: "3.7.0".to_owned(),
         unix_ms: 0,

@@ -37,14 +37,14 @@ static COMPACTION_SLEEP_INTERVAL: Flag = Flag::new(
 )
 .in_file()
 .no_effect("compaction sets its own pace");
-static WATCH_PROGRESS_NOTIFY_INTERVAL: Flag = Flag::new(
+/// Silence of a watch.
+pub static WATCH_PROGRESS_NOTIFY_INTERVAL: Flag = Flag::new(
     "watch-progress-notify-interval",
     Kind::Duration,
     "0s",
     "Time between two progress messages to a silent watcher. 0 means 10m.",
 )
-.in_file()
-.refused("watches do not exist yet");
+.in_file();
 
 /// Slow applies.
 pub static WARNING_APPLY_DURATION: Flag = Flag::new(
