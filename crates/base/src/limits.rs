@@ -111,6 +111,11 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 pub const REQUEST_HEADER_BYTES_MAX: u32 = 1024 * 1024;
 /// Answers above this size are encoded and sent in pieces of about this size.
 pub const RESPONSE_PIECE_BYTES: usize = 64 * 1024;
+/// Bytes that a stream of messages in both directions gathers before it sends them and gives way
+/// to the other streams of its connection.
+pub const STREAM_TURN_BYTES: usize = 16 * 1024;
+/// Messages that such a stream takes or gives before it gives way.
+pub const STREAM_TURN_MESSAGES: usize = 256;
 /// Streams that a client may reset before we have looked at them.
 pub const UNSEEN_RESETS_MAX: usize = 10_000;
 /// Different `client-api-version` values that are counted apart; later ones are counted together.

@@ -138,6 +138,13 @@ impl Api for Empty {
         self.fake.compact(request).await
     }
 
+    async fn lease_keep_alive(
+        &self,
+        request: pb::LeaseKeepAliveRequest,
+    ) -> Result<pb::LeaseKeepAliveResponse, ApiError> {
+        self.fake.lease_keep_alive(request).await
+    }
+
     async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {
         self.fake.alarm(request).await
     }
@@ -224,6 +231,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             extensive_metrics: false,
             connections_max: usize::MAX,
             access: AccessRules::new([], []),
+            election_timeout: Duration::from_secs(1),
         },
     );
     serving.listen(listener, Role::Client);

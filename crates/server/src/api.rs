@@ -34,6 +34,10 @@ pub trait Api: Clone + Send + Sync + 'static {
     -> impl Answer<pb::DeleteRangeResponse>;
     fn txn(&self, request: pb::TxnRequest) -> impl Answer<pb::TxnResponse>;
     fn compact(&self, request: pb::CompactionRequest) -> impl Answer<pb::CompactionResponse>;
+    fn lease_keep_alive(
+        &self,
+        request: pb::LeaseKeepAliveRequest,
+    ) -> impl Answer<pb::LeaseKeepAliveResponse>;
     fn alarm(&self, request: pb::AlarmRequest) -> impl Answer<pb::AlarmResponse>;
     /// May take long; it runs elsewhere meanwhile.
     fn hash(&self) -> impl Answer<pb::HashResponse>;

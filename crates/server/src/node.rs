@@ -42,6 +42,18 @@ impl Api for Node {
         Node::compact(self, request).await
     }
 
+    /// Leases are not granted yet, so none is ever found.
+    async fn lease_keep_alive(
+        &self,
+        request: pb::LeaseKeepAliveRequest,
+    ) -> Result<pb::LeaseKeepAliveResponse, ApiError> {
+        Ok(pb::LeaseKeepAliveResponse {
+            header: Some(self.header()),
+            id: request.id,
+            ttl: 0,
+        })
+    }
+
     async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {
         Node::alarm(self, request).await
     }

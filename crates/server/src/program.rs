@@ -261,6 +261,7 @@ fn serve_options(config: &ServerConfig, connections_max: usize) -> ServeOptions 
         extensive_metrics: config.extensive_metrics,
         connections_max,
         access: config.access.clone(),
+        election_timeout: Duration::from_millis(config.election_timeout_ms),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::api::Api;
 use crate::config::access::AccessRules;
-use crate::grpc::{Phase, Server, Settings, serve_connection};
+use crate::grpc::{LeaderLosses, Phase, Server, Settings, serve_connection};
 use crate::http::{Http, Surface};
 use crate::listen::{Connection, Listener};
 use crate::metrics::grpc::GrpcMetrics;
@@ -86,6 +86,8 @@ pub struct ServeOptions {
     pub connections_max: usize,
     /// Host names and origins.
     pub access: AccessRules,
+    /// `--election-timeout`, after three of which without a leader streams that need one end.
+    pub election_timeout: Duration,
 }
 
 /// Everything that is being served.
@@ -99,7 +101,7 @@ pub struct Serving<A> {
 }
 
 impl<A: Api> Serving<A> {
-    /// Serves nothing yet.
+    /// Serves nothing yet. Must be called inside the runtime that is going to serve.
     pub fn new(api: A, options: ServeOptions) -> Serving<A> {
         let metrics = Arc::new(GrpcMetrics::new(options.extensive_metrics));
         let settings = Settings {
@@ -111,15 +113,23 @@ impl<A: Api> Serving<A> {
             slow_request: options.slow_request,
         };
         let http = Http::new(api.clone(), options.access, metrics.clone());
+        let grpc = Arc::new(Server {
+            api,
+            settings,
+            metrics,
+            losses: LeaderLosses::default(),
+        });
+        let phase = watch::Sender::new(Phase::Serve);
+        tokio::spawn(look_after_leader(
+            grpc.clone(),
+            options.election_timeout,
+            phase.subscribe(),
+        ));
         Serving {
-            grpc: Arc::new(Server {
-                api,
-                settings,
-                metrics,
-            }),
+            grpc,
             http: Arc::new(http),
             connections_max: options.connections_max,
-            phase: watch::Sender::new(Phase::Serve),
+            phase,
             alive: mpsc::channel(1),
         }
     }
@@ -150,6 +160,18 @@ impl<A: Api> Serving<A> {
             // Every connection sees this at its next poll.
             let _ = timeout(patience, gone.recv()).await;
         }
+    }
+}
+
+async fn look_after_leader<A: Api>(
+    grpc: Arc<Server<A>>,
+    election_timeout: Duration,
+    mut phase: watch::Receiver<Phase>,
+) {
+    tokio::select! {
+        () = grpc.losses.look(grpc.api.clone(), election_timeout) => {}
+        // Ends as well if nobody is left to say so.
+        _ = phase.wait_for(|phase| *phase > Phase::Serve) => {}
     }
 }
 

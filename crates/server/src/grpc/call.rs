@@ -9,10 +9,11 @@ use super::connection::{Link, Peer};
 use super::frames::{Frames, Reply, gzipped};
 use super::head::{Encoding, Head};
 use super::inbound::{Inbound, Received, unknown_encoding};
+use super::leader::{LeaderLosses, Lost};
 use super::method::{self, Kind, Method, Rpc};
 use super::outbound::{Gone, Outbound, refuse};
 use super::status::Status;
-use super::{cluster, health, kv, maintenance};
+use super::{cluster, health, kv, lease, maintenance};
 use crate::api::Api;
 use crate::metrics::grpc::MethodCounters;
 use bytes::Bytes;
@@ -33,10 +34,11 @@ pub(super) struct Call<'a> {
     pub(super) peer: &'a Peer,
     counters: &'a MethodCounters,
     traffic: &'a crate::metrics::grpc::GrpcMetrics,
+    losses: &'a LeaderLosses,
     slow: Duration,
-    inbound: Inbound,
-    outbound: Outbound,
-    deadline: Option<Instant>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    pub(super) deadline: Option<Instant>,
     admission: Admission,
     /// The request's bytes and when they were there, for the log of slow requests.
     request: Option<(Instant, Bytes)>,
@@ -72,7 +74,7 @@ pub(super) async fn serve<A: Api>(
 }
 
 /// The call that a request begins, unless it is refused for its headers.
-fn open<'a, A: Api>(
+pub(super) fn open<'a, A: Api>(
     link: &'a Link<A>,
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -103,6 +105,7 @@ fn open<'a, A: Api>(
         peer,
         counters: server.metrics.method(method),
         traffic: &server.metrics,
+        losses: &server.losses,
         slow: server.settings.slow_request,
         inbound: Inbound::new(body, head.encoding, message_bytes_max, &peer.partial),
         outbound,
@@ -132,6 +135,7 @@ async fn dispatch<A: Api>(api: &A, call: &mut Call<'_>) {
         Method::MaintenanceDefragment => Box::pin(maintenance::defragment(api, call)).await,
         Method::MaintenanceHash => Box::pin(maintenance::hash(api, call)).await,
         Method::MaintenanceHashKv => Box::pin(maintenance::hash_kv(api, call)).await,
+        Method::LeaseLeaseKeepAlive => Box::pin(lease::keep_alive(api, call)).await,
         Method::ClusterMemberList => Box::pin(cluster::member_list(api, call)).await,
         Method::HealthCheck => Box::pin(health::check(api, call)).await,
         Method::HealthList => Box::pin(health::list(api, call)).await,
@@ -234,10 +238,36 @@ impl Call<'_> {
     }
 
     fn begin(&mut self) {
+        self.start();
+        self.counters.received.add(1);
+    }
+
+    fn start(&mut self) {
         debug_assert_eq!(self.state, State::Fresh);
         self.state = State::Started;
         self.counters.started.add(1);
+    }
+
+    /// Begins a call whose messages are counted one by one.
+    pub(super) fn begin_stream(&mut self, api: &impl Api) -> Result<(), Status> {
+        self.start();
+        self.request = Some((Instant::now(), Bytes::new()));
+        self.admit(api)
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
         self.counters.received.add(1);
+        self.traffic.received_bytes.add(bytes as u64);
+    }
+
+    pub(super) fn count_sent(&self, messages: u64, bytes: u64) {
+        self.counters.sent.add(messages);
+        self.traffic.sent_bytes.add(bytes);
+    }
+
+    /// Done when a call that needs a leader must end for the lack of one.
+    pub(super) fn leader_lost(&self) -> Option<Lost> {
+        self.admission.needs_leader.then(|| self.losses.next())
     }
 
     /// etcd's own checks, in its order.

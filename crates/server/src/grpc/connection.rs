@@ -8,6 +8,7 @@
 use super::budget::Budget;
 use super::call;
 use super::guard::{Guarded, Traffic};
+use super::leader::LeaderLosses;
 use super::waker::LocalWaker;
 use crate::api::Api;
 use crate::metrics::grpc::{ClientVersions, GrpcMetrics, VersionCounters};
@@ -71,6 +72,7 @@ pub(crate) struct Server<A> {
     pub api: A,
     pub settings: Settings,
     pub metrics: Arc<GrpcMetrics>,
+    pub losses: LeaderLosses,
 }
 
 /// The client at the other end.
@@ -126,9 +128,24 @@ pub(crate) async fn serve_connection<A: Api, S>(
     socket: S,
     prefix: Bytes,
     remote: String,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    run(server, socket, prefix, remote, phase, call::serve).await;
+}
+
+/// As [`serve_connection`], with `serve` to run the calls.
+pub(super) async fn run<A: Api, S, C>(
+    server: Arc<Server<A>>,
+    socket: S,
+    prefix: Bytes,
+    remote: String,
+    mut phase: watch::Receiver<Phase>,
+    serve: impl Fn(Arc<Link<A>>, http::Request<h2::RecvStream>, SendResponse<Bytes>) -> C,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    C: Future<Output = ()>,
 {
     let traffic = Arc::new(Traffic::default());
     let settings = &server.settings.clone();
@@ -149,7 +166,7 @@ pub(crate) async fn serve_connection<A: Api, S>(
         server,
         peer: peer.clone(),
     });
-    let serve = |request, respond| call::serve(link.clone(), request, respond);
+    let serve = |request, respond| serve(link.clone(), request, respond);
     let keepalive = Keepalive::new(settings, traffic);
     let mut driver = Driver::new(connection, peer.clone(), keepalive, serve);
     let driving = async {

@@ -63,11 +63,15 @@ fn framed(message: &impl Message, len: usize) -> Bytes {
 
 /// A compressed message, which is always whole.
 pub(super) fn gzipped(message: &impl Message) -> Bytes {
+    gzipped_bytes(&message.encode_to_vec())
+}
+
+/// As [`gzipped`], of an encoded message.
+pub(super) fn gzipped_bytes(plain: &[u8]) -> Bytes {
     let mut writer =
         flate2::write::GzEncoder::new(BytesMut::new().writer(), flate2::Compression::default());
-    let plain = message.encode_to_vec();
     // Writing to memory does not fail.
-    let _ = writer.write_all(&plain);
+    let _ = writer.write_all(plain);
     let body = writer
         .finish()
         .map(|writer| writer.into_inner().freeze())
@@ -80,7 +84,7 @@ pub(super) fn gzipped(message: &impl Message) -> Bytes {
 
 /// # Panics
 /// If the message is longer than the prefix can say, which is also the longest that etcd sends.
-fn put_prefix(out: &mut BytesMut, flag: u8, len: usize) {
+pub(super) fn put_prefix(out: &mut BytesMut, flag: u8, len: usize) {
     let Ok(short) = u32::try_from(len) else {
         panic!(
             "an answer of {len} bytes is longer than the {} of a gRPC message",

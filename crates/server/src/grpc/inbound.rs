@@ -8,10 +8,12 @@
 use super::budget::{Budget, Charge};
 use super::head::Encoding;
 use super::status::Status;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::RecvStream;
+use std::future::poll_fn;
 use std::io::Read;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use tenet_base::limits;
 use tenet_proto::Code;
 
@@ -26,7 +28,6 @@ pub(super) struct Inbound {
     /// What has arrived and is not part of a returned message.
     buffer: BytesMut,
     charge: Charge,
-    budget: Arc<Budget>,
 }
 
 /// What a stream held when it was read.
@@ -54,22 +55,26 @@ impl Inbound {
             message_bytes_max,
             buffer: BytesMut::new(),
             charge: budget.charge(),
-            budget: budget.clone(),
         }
     }
 
     /// The next message.
     pub(super) async fn next(&mut self) -> Result<Received, Status> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// See [`Inbound::next`].
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Status>> {
         loop {
             if let Some(message) = self.take_buffered()? {
-                return Ok(Received::Message(message));
+                return Poll::Ready(Ok(Received::Message(message)));
             }
-            let Some(data) = self.body.data().await else {
-                return Ok(match self.buffer.len() {
+            let Some(data) = ready!(self.body.poll_data(cx)) else {
+                return Poll::Ready(Ok(match self.buffer.len() {
                     0 => Received::End,
                     1..PREFIX_BYTES => Received::TornPrefix,
                     _ => Received::TornMessage,
-                });
+                }));
             };
             let data = data.map_err(|_| Status::CANCELED)?;
             // Read is read: the window is for what the connection has not looked at yet. If the
@@ -78,7 +83,7 @@ impl Inbound {
             if self.buffer.is_empty()
                 && let Some(message) = self.whole(&data)?
             {
-                return Ok(Received::Message(message));
+                return Poll::Ready(Ok(Received::Message(message)));
             }
             self.keep(&data)?;
         }
@@ -119,10 +124,12 @@ impl Inbound {
             return Ok(None);
         }
         let message = Bytes::copy_from_slice(&self.buffer[PREFIX_BYTES..end]);
-        let rest = BytesMut::from(&self.buffer[end..]);
-        self.charge = self.budget.charge();
-        self.charge.add(rest.len());
-        self.buffer = rest;
+        self.buffer.advance(end);
+        if self.buffer.is_empty() {
+            // A stream that is quiet holds no memory.
+            self.buffer = BytesMut::new();
+        }
+        self.charge.shrink_to(self.buffer.len());
         self.decompressed(prefix, message).map(Some)
     }
 

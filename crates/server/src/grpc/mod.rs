@@ -2,7 +2,8 @@
 //!
 //! It stands on the `h2` crate directly. All calls of a connection run inside the connection's own
 //! task: no task per call, one wake-up for however many calls finish together, and their answers
-//! leave in one write. Calls that may walk many keys get a task of their own, so that they hold up
+//! leave in one write. A call in which both sides stream is a session in that task ([`duplex`]).
+//! Calls that may walk many keys get a task of their own, so that they hold up
 //! nobody ([`kv`]).
 //!
 //! What differs visibly between gRPC servers is grpc-go's here: texts and codes of oversized,
@@ -17,19 +18,24 @@ mod budget;
 mod call;
 mod cluster;
 mod connection;
+mod duplex;
 mod frames;
 mod guard;
 mod head;
 mod health;
 mod inbound;
 mod kv;
+mod leader;
+mod lease;
 mod maintenance;
 mod method;
 mod outbound;
+mod outbox;
 mod slow;
 mod status;
 mod waker;
 
 pub(crate) use connection::{Phase, Server, Settings, serve_connection};
+pub(crate) use leader::LeaderLosses;
 pub(crate) use method::{Description, Method};
 pub(crate) use status::code_name;

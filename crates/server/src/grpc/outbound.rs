@@ -4,7 +4,7 @@
 //! headers); nothing follows the trailers. Bytes that wait for the client are charged to the
 //! connection's budget.
 
-use super::budget::{Budget, charged};
+use super::budget::{Budget, WaitsSince, charged};
 use super::frames::Frames;
 use super::head::Refusal;
 use super::status::Status;
@@ -15,7 +15,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use tenet_base::limits;
 
 /// Answers up to this size are handed over at once: they fit the smallest window that clients have
 /// at the start, and too small to be worth charging below [`CHARGED_BYTES_MIN`].
@@ -34,6 +35,7 @@ pub(super) struct Outbound {
     content_type: HeaderValue,
     gzip: bool,
     unsent: Arc<Budget>,
+    waits_since: WaitsSince,
 }
 
 impl Outbound {
@@ -49,6 +51,7 @@ impl Outbound {
             content_type,
             gzip,
             unsent: unsent.clone(),
+            waits_since: WaitsSince::default(),
         }
     }
 
@@ -90,6 +93,31 @@ impl Outbound {
             }
         }
         Ok(())
+    }
+
+    /// Sends as much of `part` as the client's window and the connection's budget allow; ready when
+    /// nothing of it is left.
+    pub(super) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+        part: &mut Bytes,
+    ) -> Poll<Result<(), Gone>> {
+        while !part.is_empty() {
+            ready!(self.unsent.poll_room(cx, &mut self.waits_since));
+            let stream = self.stream()?;
+            stream.reserve_capacity(part.len());
+            let mut capacity = stream.capacity();
+            if capacity == 0 {
+                match ready!(stream.poll_capacity(cx)) {
+                    Some(Ok(now)) => capacity = now,
+                    _ => return Poll::Ready(Err(Gone)),
+                }
+            }
+            let piece = part.split_to(capacity.min(part.len()).min(limits::RESPONSE_PIECE_BYTES));
+            let piece = charged(piece, &self.unsent);
+            self.stream()?.send_data(piece, false).map_err(|_| Gone)?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the answer. If the client has not ended its side, a reset without error follows, as

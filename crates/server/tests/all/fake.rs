@@ -26,6 +26,8 @@ struct Inner {
     /// How long a put takes.
     put_delay: Mutex<Duration>,
     leaderless: AtomicBool,
+    /// Times to live by lease.
+    leases: Mutex<BTreeMap<i64, i64>>,
     alarms: Mutex<Vec<pb::AlarmMember>>,
 }
 
@@ -38,6 +40,16 @@ impl Fake {
     /// Makes every further put take so long.
     pub(crate) fn delay_puts(&self, delay: Duration) {
         *lock(&self.0.put_delay) = delay;
+    }
+
+    /// Grants a lease without a request.
+    pub(crate) fn grant(&self, id: i64, ttl: i64) {
+        lock(&self.0.leases).insert(id, ttl);
+    }
+
+    /// Lets the member know a leader again.
+    pub(crate) fn find_leader(&self) {
+        self.0.leaderless.store(false, Ordering::SeqCst);
     }
 
     /// Lets the member know no leader.
@@ -192,6 +204,20 @@ impl Api for Fake {
         _request: pb::CompactionRequest,
     ) -> Result<pb::CompactionResponse, ApiError> {
         Err(ApiError::FutureRevision)
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: pb::LeaseKeepAliveRequest,
+    ) -> Result<pb::LeaseKeepAliveResponse, ApiError> {
+        if self.leader().is_none() {
+            return Err(ApiError::Timeout);
+        }
+        Ok(pb::LeaseKeepAliveResponse {
+            header: self.header(1),
+            id: request.id,
+            ttl: lock(&self.0.leases).get(&request.id).copied().unwrap_or(0),
+        })
     }
 
     async fn alarm(&self, _request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {

@@ -9,6 +9,7 @@ mod fake;
 mod grpc;
 mod http;
 mod limits;
+mod streams;
 
 use fake::Fake;
 use std::time::Duration;
@@ -35,6 +36,7 @@ fn options() -> ServeOptions {
         extensive_metrics: false,
         connections_max: 1_000,
         access: AccessRules::new([], []),
+        election_timeout: Duration::from_millis(400),
     }
 }
 
