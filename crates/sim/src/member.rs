@@ -11,7 +11,7 @@ use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, Token};
 use tenet_member::{
     Applier, ApplyInput, ApplyOutputs, BootError, Booted, CheckpointJob, Checkpointer, Consensus,
     Frontend, Input, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal, Waiter,
-    Write, boot,
+    WatchHub, Write, boot,
 };
 use tenet_proto::ApiError;
 use tenet_state::{Response, State};
@@ -73,6 +73,7 @@ pub struct SimMember {
     applier: Applier<Client>,
     checkpointer: Checkpointer,
     frontend: Frontend,
+    watches: WatchHub,
     to_consensus: Vec<Input<Client>>,
     to_log: Vec<LogInput>,
     to_applier: Vec<ApplyInput<Client>>,
@@ -122,6 +123,7 @@ impl SimMember {
             applier,
             checkpointer,
             frontend,
+            watches,
             ..
         } = booted;
         SimMember {
@@ -130,6 +132,7 @@ impl SimMember {
             applier,
             checkpointer,
             frontend,
+            watches,
             // What was committed before is applied without waiting for anything to come in.
             to_consensus: vec![Input::Tick],
             to_log: Vec::new(),
@@ -306,6 +309,11 @@ impl SimMember {
 
     fn end(&mut self, why: &dyn std::fmt::Display) {
         self.ended = Some(why.to_string());
+    }
+
+    /// Where watch sessions are opened.
+    pub fn watches(&self) -> &WatchHub {
+        &self.watches
     }
 
     /// Why the member ended itself, if it did.

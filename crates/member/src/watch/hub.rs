@@ -46,6 +46,8 @@ pub struct WatchCounts {
     pub watches: u64,
     /// Watches that read the history to catch up.
     pub lagging: u64,
+    /// Changes that wait to be sent.
+    pub waiting: u64,
     /// Events given out since the start.
     pub events: u64,
 }
@@ -119,6 +121,7 @@ impl WatchHub {
             sessions: hub.sessions.len() as u64,
             watches: hub.watchers.len() as u64,
             lagging: hub.lagging,
+            waiting: hub.sessions.iter().map(|s| s.inbox.waiting()).sum(),
             events: self.0.events.load(Ordering::Relaxed),
         }
     }

@@ -106,6 +106,11 @@ impl Inbox {
         }
     }
 
+    /// How many changes wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.0.lock().changes as u64
+    }
+
     /// Everything, if nothing was taken out since then and there is anything to take back.
     pub(super) fn take_back(&self, since_ms: u64) -> Option<VecDeque<Item>> {
         let mut contents = self.0.lock();

@@ -31,8 +31,9 @@ pub enum Pulled {
 #[derive(Debug)]
 struct Watch {
     epoch: u64,
-    /// Where the hub has it.
-    slot: u32,
+    /// Where the hub has it; nowhere once it was ended by a compaction. Its id stays taken, as in
+    /// etcd, until the client cancels it.
+    slot: Option<u32>,
     wish: Wish,
 }
 
@@ -95,7 +96,7 @@ impl WatchSession {
             Some(RequestUnion::CreateRequest(create)) => self.create(create),
             Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => {
-                let slots = self.watches.values().map(|watch| watch.slot);
+                let slots = self.watches.values().filter_map(|watch| watch.slot);
                 self.shared.hub.lock().progress_of_all(slots);
             }
             None => {}
@@ -178,8 +179,12 @@ impl WatchSession {
             });
         }
         drop(hub);
-        let epoch = watch.epoch;
-        self.watches.insert(id, Watch { epoch, slot, wish });
+        let watch = Watch {
+            epoch: watch.epoch,
+            slot: Some(slot),
+            wish,
+        };
+        self.watches.insert(id, watch);
         let created = WatchResponse {
             created: true,
             ..self.head(revision, id)
@@ -189,11 +194,11 @@ impl WatchSession {
 
     /// What is asked for and the watch's id, or why it is refused.
     fn check(&mut self, request: &WatchCreateRequest) -> Result<(Wish, i64), &'static str> {
-        let interest =
-            interest(&request.key, &request.range_end).ok_or("mvcc: watcher range is empty")?;
         if request.start_revision < 0 {
             return Err("etcdserver: mvcc: required revision has been compacted");
         }
+        let interest =
+            interest(&request.key, &request.range_end).ok_or("mvcc: watcher range is empty")?;
         if self.watches.len() >= limits::WATCHES_PER_STREAM_MAX {
             return Err("etcdserver: too many requests");
         }
@@ -230,7 +235,9 @@ impl WatchSession {
         let Some(watch) = self.watches.remove(&id) else {
             return;
         };
-        self.shared.hub.lock().leave(watch.slot);
+        if let Some(slot) = watch.slot {
+            self.shared.hub.lock().leave(slot);
+        }
         self.lags.retain(|lag| lag.watch.epoch != watch.epoch);
         let revision = self.shared.views.load().kv.revision().get();
         let canceled = WatchResponse {
@@ -276,8 +283,8 @@ impl WatchSession {
             }
             Item::NotifyDue => {
                 let mut hub = self.shared.hub.lock();
-                for watch in self.watches.values() {
-                    hub.notify(watch.slot);
+                for slot in self.watches.values().filter_map(|watch| watch.slot) {
+                    hub.notify(slot);
                 }
             }
         }
@@ -323,10 +330,9 @@ impl WatchSession {
     }
 
     fn catch_up(&mut self, mut lag: Lag, out: &mut Vec<Bytes>) {
-        let Some(watch) = self.watch(lag.watch) else {
+        let Some(slot) = self.watch(lag.watch).and_then(|watch| watch.slot) else {
             return;
         };
-        let slot = watch.slot;
         let view = self.shared.views.load();
         self.events.clear();
         let wish = &self.watches[&lag.watch.id].wish;
@@ -355,8 +361,9 @@ impl WatchSession {
     }
 
     fn end_compacted(&mut self, id: i64, compact_revision: i64) {
-        let watch = self.watches.remove(&id).expect("looked up above");
-        self.shared.hub.lock().leave(watch.slot);
+        let watch = self.watches.get_mut(&id).expect("looked up above");
+        let slot = watch.slot.take().expect("it was not ended before");
+        self.shared.hub.lock().leave(slot);
         let canceled = WatchResponse {
             canceled: true,
             compact_revision,
@@ -369,8 +376,8 @@ impl WatchSession {
 impl Drop for WatchSession {
     fn drop(&mut self) {
         let mut hub = self.shared.hub.lock();
-        for watch in self.watches.values() {
-            hub.leave(watch.slot);
+        for slot in self.watches.values().filter_map(|watch| watch.slot) {
+            hub.leave(slot);
         }
         hub.remove_session(self.number);
     }

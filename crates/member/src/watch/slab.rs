@@ -48,6 +48,10 @@ impl<T> Slab<T> {
         value.unwrap_or_else(|| panic!("nothing is at place {at}"))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().flatten()
     }

@@ -5,3 +5,4 @@
 mod determinism;
 mod power_loss;
 mod scene;
+mod watches;
