@@ -103,6 +103,32 @@ pub(crate) static PINNED: Flag = Flag::new(
     "Read all pages at the revision of the first.",
 );
 
+pub(crate) static WATCHERS: Flag = Flag::new("watchers", Kind::Uint, "1000", "Watches.");
+pub(crate) static TARGET: Flag = Flag::new(
+    "target",
+    Kind::Choice(&["one", "each", "range", "all"]),
+    "one",
+    "What they watch: one key for all, a key each, a range each, or all keys.",
+);
+pub(crate) static STREAM_EACH: Flag = Flag::new(
+    "stream-each",
+    Kind::Bool,
+    "false",
+    "Give each watch a stream of its own instead of one for all of a connection.",
+);
+pub(crate) static DEAF: Flag = Flag::new(
+    "deaf",
+    Kind::Uint,
+    "0",
+    "Further watches of all keys that never read what comes, each on its own connection.",
+);
+pub(crate) static HISTORY: Flag = Flag::new(
+    "history",
+    Kind::Bool,
+    "false",
+    "Put nothing: watch from revision 1, until --total events have come to each watch.",
+);
+
 pub(crate) static LISTEN: Flag = Flag::new(
     "listen",
     Kind::Text,
@@ -143,6 +169,10 @@ pub(crate) const RANGE: Group = Group {
 pub(crate) const PAGES: Group = Group {
     title: "Pages",
     flags: &[&PAGE_LIMIT, &STRIDE, &PINNED],
+};
+pub(crate) const WATCH: Group = Group {
+    title: "Watch",
+    flags: &[&WATCHERS, &TARGET, &STREAM_EACH, &DEAF, &HISTORY],
 };
 pub(crate) const FLOOR: Group = Group {
     title: "Floor",

@@ -1,4 +1,4 @@
-//! The load generator: `tenet bench put`, `range`, `pages` and `floor`.
+//! The load generator: `tenet bench put`, `range`, `pages`, `watch` and `floor`.
 //!
 //! It measures a server from outside, over the wire only, so the same command measures etcd and
 //! Tenet. On a small machine client and server share the cores, so a heavy client would measure
@@ -21,6 +21,7 @@ mod process;
 mod progress;
 mod report;
 mod run;
+mod watch;
 mod wire;
 mod workload;
 
@@ -53,6 +54,8 @@ enum BenchError {
     Serve(String),
     #[error("cannot write the report: {0}")]
     Output(#[from] std::io::Error),
+    #[error("cannot open a watch: {0}")]
+    Watch(wire::CallError),
     #[error("page {page}: {source}")]
     Page { page: u64, source: wire::CallError },
 }
@@ -78,6 +81,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             .and_then(|outcome| report::print(&load, &outcome, &mut std::io::stdout().lock())),
         Command::Pages(pages) => pages::run(&pages)
             .and_then(|outcome| report::print(&pages, &outcome, &mut std::io::stdout().lock())),
+        Command::Watch(watching) => watch::run(&watching)
+            .and_then(|outcome| report::print(&watching, &outcome, &mut std::io::stdout().lock())),
         Command::Floor(options) => floor::serve(&options).map(|()| 0),
     };
     match outcome {

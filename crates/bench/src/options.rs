@@ -11,10 +11,10 @@ use tenet_cli::settings::Settings;
 use tenet_cli::{help, posix_flags};
 
 use crate::flags::{
-    CLIENTS, CONNS, CONSISTENCY, DURATION, ENDPOINTS, FLOOR, FLOOR_THREADS, FLOOR_VALUE_SIZE, JSON,
-    KEY_FLAGS, KEY_SIZE, KEY_SPACE, LISTEN, LOAD, ORDER, PAGE_LIMIT, PAGES, PINNED, PREFIX, PUT,
-    QUIET, RANGE, RANGE_LIMIT, RATE, REPORT, SEED, SERVER_PID, STRIDE, THREADS, TOTAL, VALUE_SIZE,
-    WARM_UP,
+    CLIENTS, CONNS, CONSISTENCY, DEAF, DURATION, ENDPOINTS, FLOOR, FLOOR_THREADS, FLOOR_VALUE_SIZE,
+    HISTORY, JSON, KEY_FLAGS, KEY_SIZE, KEY_SPACE, LISTEN, LOAD, ORDER, PAGE_LIMIT, PAGES, PINNED,
+    PREFIX, PUT, QUIET, RANGE, RANGE_LIMIT, RATE, REPORT, SEED, SERVER_PID, STREAM_EACH, STRIDE,
+    TARGET, THREADS, TOTAL, VALUE_SIZE, WARM_UP, WATCH, WATCHERS,
 };
 use crate::key::{Keys, Order, Values};
 use crate::pace::Extent;
@@ -28,7 +28,7 @@ struct Program {
     build: fn(&Settings) -> Result<Command, String>,
 }
 
-static PROGRAMS: [Program; 4] = [
+static PROGRAMS: [Program; 5] = [
     Program {
         name: "put",
         about: "write keys",
@@ -59,6 +59,12 @@ static PROGRAMS: [Program; 4] = [
         build: |settings| pages(settings).map(Command::Pages),
     },
     Program {
+        name: "watch",
+        about: "watch keys while they are put, or from the first revision on",
+        groups: &[WATCH, PUT, LOAD, KEY_FLAGS, REPORT],
+        build: |settings| watching(settings).map(Command::Watch),
+    },
+    Program {
         name: "floor",
         about: "serve put and range without doing anything: what the transport alone costs",
         groups: &[FLOOR],
@@ -77,6 +83,7 @@ static PROGRAMS: [Program; 4] = [
 pub(crate) enum Command {
     Load(Load),
     Pages(Pages),
+    Watch(Watching),
     Floor(Floor),
 }
 
@@ -128,6 +135,49 @@ pub(crate) struct Pages {
     pub(crate) limit: u32,
     pub(crate) stride: u64,
     pub(crate) pinned: bool,
+}
+
+/// `watch`: watches, and puts beside them.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    pub(crate) common: Common,
+    pub(crate) connections: usize,
+    pub(crate) watchers: usize,
+    pub(crate) target: Target,
+    pub(crate) stream_each: bool,
+    pub(crate) deaf: usize,
+    pub(crate) history: bool,
+    /// Events that each watch is to get from the history.
+    pub(crate) operations: u64,
+    pub(crate) clients: usize,
+    pub(crate) extent: Extent,
+    pub(crate) rate: Option<f64>,
+    pub(crate) space: Space,
+    pub(crate) value_size: usize,
+}
+
+/// What watches want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// All the same key.
+    One,
+    /// Each a key of its own.
+    Each,
+    /// Each a range of its own; together they cover the key space.
+    Range,
+    /// All of them all keys.
+    All,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Target::One => "one",
+            Target::Each => "each",
+            Target::Range => "range",
+            Target::All => "all",
+        }
+    }
 }
 
 /// `floor`: the empty server.
@@ -210,6 +260,23 @@ impl Load {
 
     /// Says why the numbers do not fit together.
     fn check(self) -> Result<Load, String> {
+        let load = self.check_puts()?;
+        if load.threads > load.connections {
+            return Err(format!(
+                "--threads {} needs as many connections, --conns is {}",
+                load.threads, load.connections
+            ));
+        }
+        if load.connections > load.clients {
+            return Err(format!(
+                "--conns {} needs as many clients, --clients is {}",
+                load.connections, load.clients
+            ));
+        }
+        Ok(load)
+    }
+
+    fn check_puts(self) -> Result<Load, String> {
         self.space.keys()?;
         for (flag, number) in [
             ("--conns", self.connections),
@@ -219,18 +286,6 @@ impl Load {
             if number == 0 {
                 return Err(format!("{flag} must be at least 1"));
             }
-        }
-        if self.threads > self.connections {
-            return Err(format!(
-                "--threads {} needs as many connections, --conns is {}",
-                self.threads, self.connections
-            ));
-        }
-        if self.connections > self.clients {
-            return Err(format!(
-                "--conns {} needs as many clients, --clients is {}",
-                self.connections, self.clients
-            ));
         }
         if self
             .rate
@@ -345,6 +400,45 @@ impl Describe for Pages {
     }
 }
 
+impl Describe for Watching {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn operation(&self) -> &'static str {
+        "watch"
+    }
+
+    fn title(&self) -> String {
+        let streams = if self.stream_each {
+            "a stream each"
+        } else {
+            "a stream a connection"
+        };
+        format!(
+            "{} watches of {} on {} connections, {streams}",
+            self.watchers,
+            self.target.name(),
+            self.connections
+        )
+    }
+
+    fn options(&self) -> Value {
+        json!({
+            "connections": self.connections,
+            "watchers": self.watchers,
+            "target": self.target.name(),
+            "stream_each": self.stream_each,
+            "deaf": self.deaf,
+            "history": self.history,
+            "clients": self.clients,
+            "rate": self.rate,
+            "value_size": self.value_size,
+            "keys": self.space.json(),
+        })
+    }
+}
+
 fn ordinal(number: u64) -> String {
     match number {
         1 => "one".into(),
@@ -449,6 +543,47 @@ fn pages(settings: &Settings) -> Result<Pages, String> {
         return Err("--limit and --stride must be at least 1".into());
     }
     Ok(pages)
+}
+
+fn watching(settings: &Settings) -> Result<Watching, String> {
+    let call = Call::Put {
+        value_size: size(settings, &VALUE_SIZE),
+    };
+    let load = load(settings, call).check_puts()?;
+    let watching = Watching {
+        common: load.common,
+        connections: load.connections,
+        watchers: size(settings, &WATCHERS),
+        target: match settings.text(&TARGET) {
+            "each" => Target::Each,
+            "range" => Target::Range,
+            "all" => Target::All,
+            _ => Target::One,
+        },
+        stream_each: settings.bool(&STREAM_EACH),
+        deaf: size(settings, &DEAF),
+        history: settings.bool(&HISTORY),
+        operations: settings.uint(&TOTAL),
+        clients: load.clients,
+        extent: load.extent,
+        rate: load.rate,
+        space: load.space,
+        value_size: size(settings, &VALUE_SIZE),
+    };
+    if watching.value_size < 8 {
+        return Err("--val-size must be at least 8: a value begins with a time".into());
+    }
+    if watching.history && watching.operations == 0 {
+        return Err("--history needs --total, the events that there are".into());
+    }
+    let own = matches!(watching.target, Target::Each | Target::Range);
+    if own && watching.watchers as u64 > watching.space.keys {
+        return Err(format!(
+            "--watchers {} need as many keys, --key-space-size is {}",
+            watching.watchers, watching.space.keys
+        ));
+    }
+    Ok(watching)
 }
 
 fn common(settings: &Settings) -> Common {

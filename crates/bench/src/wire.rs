@@ -10,7 +10,8 @@ use std::future::poll_fn;
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use tenet_proto::prost::Message;
 use tokio::net::TcpStream;
@@ -103,6 +104,27 @@ impl Connection {
         })
     }
 
+    /// Opens a stream on which both sides send messages.
+    pub(crate) async fn open_stream(mut self) -> Result<Duplex, CallError> {
+        let (response, send) = self.request().await?;
+        Ok(Duplex {
+            send,
+            answer: Answer::Awaited(response),
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// Begins a call.
+    async fn request(&mut self) -> Result<(ResponseFuture, SendStream<Bytes>), CallError> {
+        poll_fn(|context| self.send.poll_ready(context)).await?;
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.head.uri.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        Ok(self.send.send_request(request, false)?)
+    }
+
     /// Sends a framed message and waits for the end of the answer, whose message's length is
     /// returned; the message itself is dropped unread.
     pub(crate) async fn call(&mut self, framed: Bytes) -> Result<usize, CallError> {
@@ -134,19 +156,9 @@ impl Connection {
         framed: Bytes,
         mut on_chunk: impl FnMut(Bytes),
     ) -> Result<(), CallError> {
-        poll_fn(|context| self.send.poll_ready(context)).await?;
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = self.head.uri.clone();
-        *request.headers_mut() = self.head.headers.clone();
-        let (response, mut stream) = self.send.send_request(request, false)?;
+        let (response, mut stream) = self.request().await?;
         stream.send_data(framed, true)?;
-
-        let (parts, mut body) = response.await?.into_parts();
-        if parts.status != http::StatusCode::OK {
-            return Err(CallError::Protocol(format!("HTTP status {}", parts.status)));
-        }
+        let (parts, mut body) = accepted(response.await?)?.into_parts();
         if parts.headers.contains_key("grpc-status") {
             // An answer without a message: the head is the trailers.
             return check_status(&parts.headers);
@@ -160,6 +172,75 @@ impl Connection {
             Some(trailers) => check_status(&trailers),
             None => Err(CallError::Protocol("the answer has no trailers".into())),
         }
+    }
+}
+
+fn accepted(response: http::Response<RecvStream>) -> Result<http::Response<RecvStream>, CallError> {
+    match response.status() {
+        http::StatusCode::OK => Ok(response),
+        status => Err(CallError::Protocol(format!("HTTP status {status}"))),
+    }
+}
+
+/// A call on which both sides send messages. Dropping it ends it.
+pub(crate) struct Duplex {
+    send: SendStream<Bytes>,
+    answer: Answer,
+    /// What has arrived of messages that were not given out.
+    buffer: BytesMut,
+}
+
+enum Answer {
+    Awaited(ResponseFuture),
+    Begun(RecvStream),
+}
+
+impl Duplex {
+    /// Sends framed messages; what the server does not take yet waits here.
+    pub(crate) fn send(&mut self, framed: Bytes) -> Result<(), CallError> {
+        Ok(self.send.send_data(framed, false)?)
+    }
+
+    /// The next message; `None` when the server has ended the call well.
+    pub(crate) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, CallError> {
+        loop {
+            if let Some(message) = self.buffered() {
+                let message = M::decode(message);
+                return message
+                    .map(Some)
+                    .map_err(|error| CallError::Protocol(error.to_string()));
+            }
+            let body = match &mut self.answer {
+                Answer::Begun(body) => body,
+                Answer::Awaited(response) => {
+                    let answer = accepted(response.await?)?;
+                    if answer.headers().contains_key("grpc-status") {
+                        check_status(answer.headers())?;
+                    }
+                    self.answer = Answer::Begun(answer.into_body());
+                    continue;
+                }
+            };
+            let Some(chunk) = body.data().await else {
+                return match body.trailers().await? {
+                    Some(trailers) => check_status(&trailers).map(|()| None),
+                    None => Err(CallError::Protocol("the answer has no trailers".into())),
+                };
+            };
+            let chunk = chunk?;
+            body.flow_control().release_capacity(chunk.len())?;
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+
+    fn buffered(&mut self) -> Option<Bytes> {
+        let length = self.buffer.get(1..MESSAGE_HEAD_BYTES)?;
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
+        if self.buffer.len() < MESSAGE_HEAD_BYTES + length {
+            return None;
+        }
+        self.buffer.advance(MESSAGE_HEAD_BYTES);
+        Some(self.buffer.split_to(length).freeze())
     }
 }
 

@@ -18,4 +18,4 @@ pub use data_dir::{StartError, has_log};
 pub use metrics::{DiskMetrics, Metrics, Timer};
 pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, start};
 pub use options::Options;
-pub use tenet_member::Founder;
+pub use tenet_member::{Founder, Pulled, WatchSession};

@@ -7,7 +7,7 @@
 #[path = "../tests/all/fake.rs"]
 mod fake;
 
-use fake::{Fake, FakeChunks};
+use fake::{Fake, FakeChunks, FakeWatches};
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -99,6 +99,7 @@ impl Empty {
 
 impl Api for Empty {
     type Chunks = FakeChunks;
+    type Watches = FakeWatches;
 
     async fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, ApiError> {
         std::hint::black_box(request);
@@ -143,6 +144,10 @@ impl Api for Empty {
         request: pb::LeaseKeepAliveRequest,
     ) -> Result<pb::LeaseKeepAliveResponse, ApiError> {
         self.fake.lease_keep_alive(request).await
+    }
+
+    fn watch(&self) -> FakeWatches {
+        FakeWatches::default()
     }
 
     async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {

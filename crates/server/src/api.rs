@@ -5,7 +5,9 @@
 //! Dropping a future that one of these methods gave must lose nothing but its answer.
 
 use crate::metrics::Page;
+use bytes::Bytes;
 use std::future::Future;
+use std::task::Waker;
 use tenet_base::ids::{Index, MemberId, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
@@ -26,6 +28,8 @@ pub struct Versions {
 pub trait Api: Clone + Send + Sync + 'static {
     /// The answers of a `RangeStream` call. Each is quick: it may be asked for between two writes.
     type Chunks: Iterator<Item = Result<pb::RangeResponse, ApiError>> + Send;
+    /// What stands behind a `Watch` call.
+    type Watches: WatchStream;
 
     fn range(&self, request: pb::RangeRequest) -> impl Answer<pb::RangeResponse>;
     fn range_stream(&self, request: pb::RangeRequest) -> impl Answer<Self::Chunks>;
@@ -38,6 +42,7 @@ pub trait Api: Clone + Send + Sync + 'static {
         &self,
         request: pb::LeaseKeepAliveRequest,
     ) -> impl Answer<pb::LeaseKeepAliveResponse>;
+    fn watch(&self) -> Self::Watches;
     fn alarm(&self, request: pb::AlarmRequest) -> impl Answer<pb::AlarmResponse>;
     /// May take long; it runs elsewhere meanwhile.
     fn hash(&self) -> impl Answer<pb::HashResponse>;
@@ -65,6 +70,17 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn ready(&self) -> impl Future<Output = ()> + Send;
     /// Stops the member; done once nothing more is written.
     fn stop(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// The watches of one stream.
+pub trait WatchStream: Send {
+    /// Whether the next request may be taken; if not, pull first.
+    fn takes_requests(&self) -> bool;
+    /// Takes a request of the client.
+    fn request(&mut self, request: pb::WatchRequest);
+    /// Appends encoded `WatchResponse`s, up to about `budget_bytes`. Returns whether there may be
+    /// more; if not, `waker` is woken when there is.
+    fn pull(&mut self, waker: &Waker, budget_bytes: usize, out: &mut Vec<Bytes>) -> bool;
 }
 
 /// Short for the future that every call gives.

@@ -1,16 +1,18 @@
 //! The running member as the transports' [`Api`], and its metrics by etcd's names.
 
-use crate::api::{Api, Versions};
+use crate::api::{Api, Versions, WatchStream};
 use crate::metrics::Page;
 use bytes::Bytes;
 use std::future::Future;
+use std::task::Waker;
 use tenet_base::ids::{Index, MemberId, Revision, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
-use tenet_runtime::{Node, RangeStream};
+use tenet_runtime::{Node, Pulled, RangeStream, WatchSession};
 
 impl Api for Node {
     type Chunks = RangeStream;
+    type Watches = WatchSession;
 
     async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         Node::range(self, request).await
@@ -52,6 +54,10 @@ impl Api for Node {
             id: request.id,
             ttl: 0,
         })
+    }
+
+    fn watch(&self) -> WatchSession {
+        Node::watch(self)
     }
 
     async fn alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {
@@ -124,6 +130,20 @@ impl Api for Node {
     }
 }
 
+impl WatchStream for WatchSession {
+    fn takes_requests(&self) -> bool {
+        WatchSession::takes_requests(self)
+    }
+
+    fn request(&mut self, request: pb::WatchRequest) {
+        WatchSession::request(self, request);
+    }
+
+    fn pull(&mut self, waker: &Waker, budget_bytes: usize, out: &mut Vec<Bytes>) -> bool {
+        WatchSession::pull(self, waker, budget_bytes, out) == Pulled::Part
+    }
+}
+
 /// Writes the member's families. What etcd has and we do not count yet is left out.
 fn collect(node: &Node, page: &mut Page) {
     let progress = node.progress();
@@ -192,6 +212,7 @@ fn collect(node: &Node, page: &mut Page) {
     }
     collect_state(node, page, MemberId(header.member_id));
     collect_counts(node, page);
+    collect_watches(node, page);
     collect_names(node, page, header.member_id);
 }
 
@@ -277,6 +298,39 @@ fn collect_counts(node: &Node, page: &mut Page) {
         "Bytes written to the log.",
         metrics.disk.wal_bytes.get() as f64,
     );
+}
+
+fn collect_watches(node: &Node, page: &mut Page) {
+    let counts = node.watch_counts();
+    page.counter(
+        "etcd_debugging_mvcc_events_total",
+        "Events sent to watches.",
+        counts.events,
+    );
+    for (name, help, count) in [
+        (
+            "etcd_debugging_mvcc_pending_events_total",
+            "Changes that wait to be sent to a watch.",
+            counts.waiting,
+        ),
+        (
+            "etcd_debugging_mvcc_slow_watcher_total",
+            "Watches that read the history to catch up.",
+            counts.lagging,
+        ),
+        (
+            "etcd_debugging_mvcc_watch_stream_total",
+            "Open watch streams.",
+            counts.sessions,
+        ),
+        (
+            "etcd_debugging_mvcc_watcher_total",
+            "Watches.",
+            counts.watches,
+        ),
+    ] {
+        page.gauge(name, help, count as f64);
+    }
 }
 
 fn collect_names(node: &Node, page: &mut Page, member: u64) {

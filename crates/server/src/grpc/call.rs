@@ -13,7 +13,7 @@ use super::leader::{LeaderLosses, Lost};
 use super::method::{self, Kind, Method, Rpc};
 use super::outbound::{Gone, Outbound, refuse};
 use super::status::Status;
-use super::{cluster, health, kv, lease, maintenance};
+use super::{cluster, health, kv, lease, maintenance, watch};
 use crate::api::Api;
 use crate::metrics::grpc::MethodCounters;
 use bytes::Bytes;
@@ -135,6 +135,7 @@ async fn dispatch<A: Api>(api: &A, call: &mut Call<'_>) {
         Method::MaintenanceDefragment => Box::pin(maintenance::defragment(api, call)).await,
         Method::MaintenanceHash => Box::pin(maintenance::hash(api, call)).await,
         Method::MaintenanceHashKv => Box::pin(maintenance::hash_kv(api, call)).await,
+        Method::WatchWatch => Box::pin(watch::watch(api, call)).await,
         Method::LeaseLeaseKeepAlive => Box::pin(lease::keep_alive(api, call)).await,
         Method::ClusterMemberList => Box::pin(cluster::member_list(api, call)).await,
         Method::HealthCheck => Box::pin(health::check(api, call)).await,

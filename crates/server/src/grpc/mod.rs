@@ -34,6 +34,7 @@ mod outbox;
 mod slow;
 mod status;
 mod waker;
+mod watch;
 
 pub(crate) use connection::{Phase, Server, Settings, serve_connection};
 pub(crate) use leader::LeaderLosses;

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 use tenet_base::ids::{Index, MemberId, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
 use tenet_proto::etcdserverpb::ResponseHeader;
 use tenet_proto::mvccpb::KeyValue;
-use tenet_server::api::{Answer, Api, Versions};
+use tenet_server::api::{Answer, Api, Versions, WatchStream};
 use tenet_server::metrics::Page;
 
 /// See the module.
@@ -122,6 +123,56 @@ impl Fake {
     }
 }
 
+/// A watch of nothing that answers each request with a response of its own, as many as were asked
+/// for by the key: `3` gets three, of which the last is as long as the range's end.
+#[derive(Default)]
+pub(crate) struct FakeWatches {
+    ready: Vec<Bytes>,
+    created: i64,
+    woken: Option<Waker>,
+}
+
+impl WatchStream for FakeWatches {
+    fn takes_requests(&self) -> bool {
+        self.ready.len() < 64
+    }
+
+    fn request(&mut self, request: pb::WatchRequest) {
+        use pb::watch_request::RequestUnion;
+        let Some(RequestUnion::CreateRequest(create)) = request.request_union else {
+            return;
+        };
+        let count: usize = String::from_utf8_lossy(&create.key).parse().unwrap_or(1);
+        for number in 0..count {
+            let response = pb::WatchResponse {
+                watch_id: self.created,
+                created: number == 0,
+                cancel_reason: if number + 1 == count {
+                    String::from_utf8_lossy(&create.range_end).into_owned()
+                } else {
+                    String::new()
+                },
+                ..pb::WatchResponse::default()
+            };
+            self.ready
+                .push(prost::Message::encode_to_vec(&response).into());
+        }
+        self.created += 1;
+        if let Some(waker) = self.woken.take() {
+            waker.wake();
+        }
+    }
+
+    fn pull(&mut self, waker: &Waker, _budget_bytes: usize, out: &mut Vec<Bytes>) -> bool {
+        if self.ready.is_empty() {
+            self.woken = Some(waker.clone());
+            return false;
+        }
+        out.push(self.ready.remove(0));
+        true
+    }
+}
+
 /// One key-value a chunk.
 pub(crate) struct FakeChunks {
     kvs: std::vec::IntoIter<KeyValue>,
@@ -144,6 +195,7 @@ impl Iterator for FakeChunks {
 
 impl Api for Fake {
     type Chunks = FakeChunks;
+    type Watches = FakeWatches;
 
     async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         if !request.serializable && self.leader().is_none() {
@@ -218,6 +270,10 @@ impl Api for Fake {
             id: request.id,
             ttl: lock(&self.0.leases).get(&request.id).copied().unwrap_or(0),
         })
+    }
+
+    fn watch(&self) -> FakeWatches {
+        FakeWatches::default()
     }
 
     async fn alarm(&self, _request: pb::AlarmRequest) -> Result<pb::AlarmResponse, ApiError> {

@@ -1,4 +1,4 @@
-//! Calls in which both sides stream, by the example of LeaseKeepAlive.
+//! Calls in which both sides stream, by the examples of LeaseKeepAlive and Watch.
 
 use crate::Server;
 use crate::client::{Reply, frame, http, reply, request};
@@ -160,4 +160,45 @@ async fn streams_that_are_reset_count_as_canceled_and_are_gone() {
         ttls(&client.send(request(KEEP_ALIVE), renew(1)).await),
         [(1, 60)]
     );
+}
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+fn create(responses: usize, length: usize) -> Bytes {
+    let create = pb::WatchCreateRequest {
+        key: responses.to_string().into(),
+        range_end: vec![b'x'; length].into(),
+        ..pb::WatchCreateRequest::default()
+    };
+    let request = pb::WatchRequest {
+        request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
+    };
+    frame(0, &request.encode_to_vec())
+}
+
+#[tokio::test]
+async fn watches_outlive_the_end_of_the_clients_side() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let (answer, mut stream) = client
+        .open(request(WATCH).header("grpc-timeout", "300m"))
+        .await;
+    // More requests than may wait for their answers, then the end; far more than a turn of long
+    // responses.
+    for _ in 0..200 {
+        stream.send_data(create(3, 10), false).expect("sent");
+    }
+    stream
+        .send_data(create(40, 400_000), true)
+        .expect("sent and ended");
+    let ended = reply(answer).await.expect("an answer");
+    assert_eq!(
+        (ended.code(), ended.text()),
+        (4, "context deadline exceeded")
+    );
+    let responses = ended.messages::<pb::WatchResponse>();
+    assert_eq!(responses.len(), 640);
+    let ids: Vec<i64> = responses.iter().map(|response| response.watch_id).collect();
+    assert!(ids.is_sorted() && ids.last() == Some(&200));
+    assert_eq!(responses[639].cancel_reason.len(), 400_000);
 }
