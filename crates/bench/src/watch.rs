@@ -27,6 +27,8 @@ const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const PUT: &str = "/etcdserverpb.KV/Put";
 /// How long no event may come before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections that the clients who put share.
+const PUT_CONNECTIONS_MAX: usize = 8;
 /// Streams that are opened at a time.
 const OPENING_MAX: usize = 200;
 
@@ -281,14 +283,14 @@ async fn put(run: &Rc<Run>, progress: &Progress) -> Result<u64, BenchError> {
     let pace = Arc::new(Pace::start(options.extent, options.rate, clients));
     let due = Rc::new(RefCell::new(0));
     let mut tasks = Vec::new();
-    for connection in connect(run, clients.min(8), PUT).await? {
-        for _ in 0..clients.div_ceil(clients.min(8)) {
-            let (run, pace, due) = (Rc::clone(run), Arc::clone(&pace), Rc::clone(&due));
-            let connection = connection.clone();
-            tasks.push(tokio::task::spawn_local(async move {
-                put_some(&run, connection, &pace, &due).await;
-            }));
-        }
+    let connections = connect(run, clients.min(PUT_CONNECTIONS_MAX), PUT).await?;
+    // As many as the pace was told of: at a fixed rate each is told of the end once.
+    for connection in connections.iter().cycle().take(clients) {
+        let (run, pace, due) = (Rc::clone(run), Arc::clone(&pace), Rc::clone(&due));
+        let connection = connection.clone();
+        tasks.push(tokio::task::spawn_local(async move {
+            put_some(&run, connection, &pace, &due).await;
+        }));
     }
     let driver = options.rate.map(|_| {
         let pace = Arc::clone(&pace);
