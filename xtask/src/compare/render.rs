@@ -51,6 +51,11 @@ const SLOWEST: Figure = Figure {
     pointer: "/latency_us/max",
     scale: 1e-3,
 };
+const PEAK: Figure = Figure {
+    name: "resident memory at its highest, MiB",
+    pointer: "/server_resident_peak_kib",
+    scale: 1.0 / 1024.0,
+};
 const RESIDENT: Figure = Figure {
     name: "resident memory, MiB",
     pointer: "/server_resident_kib",
@@ -60,6 +65,9 @@ const RESIDENT: Figure = Figure {
 /// The figures of a scenario that are shown.
 fn figures_of(scenario: &str) -> &'static [Figure] {
     match scenario {
+        scenario if scenario.starts_with("watches kept") => &[RESIDENT],
+        scenario if scenario.starts_with("watches of history") => &[CPU, THROUGHPUT],
+        scenario if scenario.starts_with("watches") => &[CPU, THROUGHPUT, P50, P99, PEAK],
         scenario if scenario.starts_with("pages") => &[P50, P999, SLOWEST],
         scenario if scenario.ends_with("1 client") => &[P50, P99, CPU],
         scenario if scenario.contains("million") => &[CPU, THROUGHPUT, P99, RESIDENT],

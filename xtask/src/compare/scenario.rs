@@ -43,6 +43,11 @@ pub(super) const GROUPS: &[Group] = &[
         with_floor: false,
         run: million,
     },
+    Group {
+        name: "watches",
+        with_floor: false,
+        run: watches,
+    },
 ];
 
 /// Scenarios of [`steady`] with what they ask of the load generator. The first ones load the keys
@@ -154,6 +159,79 @@ fn million(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Meas
         &server,
     )?;
     drop(background);
+    Ok(measured)
+}
+
+/// Watches: an operation is an event that was delivered, but for puts.
+const WATCHES: &[(&str, &str)] = &[
+    (
+        "put over a million keys without watches",
+        "put --conns 8 --clients 100 --key-space-size 1000000 --val-size 256",
+    ),
+    (
+        "put over a million keys beside 10,000 watches of some of them",
+        "watch --watchers 10000 --target each --conns 10 --clients 100 --key-space-size 1000000 \
+         --val-size 256",
+    ),
+    (
+        "watches of one key, 1,000 on 10 connections, 100 puts/s",
+        "watch --watchers 1000 --conns 10 --clients 10 --key-space-size 1 --rate 100",
+    ),
+    (
+        "watches of one key, 1,000 on 10 connections, as many puts as can be",
+        "watch --watchers 1000 --conns 10 --clients 100 --key-space-size 1",
+    ),
+];
+
+/// Watches that few events reach, that all events reach, that nobody reads, and of the past.
+fn watches(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Measured>, Failure> {
+    let (time, events) = if bench.quick {
+        ("1s", 20_000)
+    } else {
+        ("10s", 1_000_000)
+    };
+    let mut measured = Vec::new();
+    let server = contender.start(repo)?;
+    for (scenario, words) in WATCHES {
+        let words = format!("{words} --key-size 8 --duration {time}");
+        measured.push(Measured {
+            scenario,
+            report: bench.run(&server, &words)?,
+        });
+        settle(bench);
+    }
+    drop(server);
+    for (scenario, streams) in [
+        ("watches kept, 10,000 on 10 streams", ""),
+        ("watches kept, 10,000 on 10,000 streams", "--stream-each"),
+    ] {
+        let server = contender.start(repo)?;
+        let words = format!(
+            "watch --watchers 10000 --target each --conns 10 --key-space-size 100000 --total 10 \
+             {streams}"
+        );
+        let report = bench.run(&server, words.trim())?;
+        measured.push(Measured { scenario, report });
+    }
+    // Each on a fresh server: the highest memory is what is asked.
+    let space = format!("--key-space-size 100000 --val-size 1000 --total {events}");
+    let server = contender.start(repo)?;
+    measured.push(Measured {
+        scenario: "a million puts of 1 kB",
+        report: bench.run(&server, &format!("put --conns 8 --clients 100 {space}"))?,
+    });
+    let history = format!("watch --history --watchers 1 --conns 1 --target all {space}");
+    measured.push(Measured {
+        scenario: "watches of history, a million events of 1 kB",
+        report: bench.run(&server, &history)?,
+    });
+    drop(server);
+    let server = contender.start(repo)?;
+    let deaf = "watch --watchers 900 --target range --deaf 100 --conns 10 --clients 100";
+    measured.push(Measured {
+        scenario: "watches of ranges, 900, beside 100 that never read, a million puts of 1 kB",
+        report: bench.run(&server, &format!("{deaf} {space}"))?,
+    });
     Ok(measured)
 }
 
