@@ -29,7 +29,7 @@ usage: cargo xtask compare [options]
   --tenet PATH    the server under test (target/release/tenet)
   --etcd PATH     the real etcd (target/interop/bin/etcd, see `cargo xtask etcd`)
   --bench WORDS   the load generator (\"target/release/tenet bench\")
-  --group NAME    only this group of scenarios: steady, million or watches
+  --group NAME    only this group of scenarios: steady, million, watches or lease
   --rounds N      rounds, 5 at least for figures that are kept
   --quick         runs of one second and a small key space: to try the machinery; keeps nothing
   --render        only make docs/benchmarks.md from the files that are there";

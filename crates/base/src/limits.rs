@@ -80,6 +80,14 @@ pub const WATCH_UNREAD_MS: u64 = 3_000;
 /// How long a watch is silent before it is told how far it is
 /// (`--watch-progress-notify-interval`).
 pub const WATCH_PROGRESS_INTERVAL_MS: u64 = 600_000;
+/// Revokes of expired leases that are proposed and not applied: what a put may wait behind.
+pub const LEASE_REVOKES_IN_FLIGHT_MAX: usize = 512;
+/// Leases in one checkpoint entry.
+pub const LEASE_CHECKPOINTS_PER_ENTRY_MAX: usize = 1_000;
+/// Leases of which what is left is written down in one tick; the others follow.
+pub const LEASE_CHECKPOINTS_PER_TICK_MAX: usize = 10_000;
+/// Renewals and queries that wait for a lease to end, for a leader or for applied entries.
+pub const LEASE_WAITS_MAX: usize = 65_536;
 
 /// Keys in the first message of a RangeStream.
 pub const RANGE_STREAM_FIRST_CHUNK_KEYS: usize = 10;

@@ -128,6 +128,38 @@ pub(crate) static HISTORY: Flag = Flag::new(
     "false",
     "Put nothing: watch from revision 1, until --total events have come to each watch.",
 );
+pub(crate) static PART: Flag = Flag::new(
+    "part",
+    Kind::Choice(&["grant", "renew", "storm", "revoke"]),
+    "grant",
+    "What to measure: grants, renewals of what was granted, leases of one key that all end within \
+     a second, or the revoke of one lease with all the keys.",
+);
+pub(crate) static LEASES: Flag = Flag::new(
+    "leases",
+    Kind::Uint64,
+    "100000",
+    "Number of leases; of keys on the one lease of revoke.",
+);
+pub(crate) static TTL: Flag = Flag::new(
+    "ttl",
+    Kind::Uint32,
+    "600",
+    "Seconds that leases live. Those of a storm are all over this long after its start.",
+);
+pub(crate) static PUT_RATE: Flag = Flag::new(
+    "put-rate",
+    Kind::Uint32,
+    "1000",
+    "Puts per second that feel a storm or a revoke.",
+);
+pub(crate) static STREAMS: Flag = Flag::new(
+    "clients",
+    Kind::Uint,
+    "500",
+    "Clients, each with one call or stream at a time, spread over the connections.",
+);
+pub(crate) static LEASE_CONNS: Flag = Flag::new("conns", Kind::Uint, "8", "Connections.");
 
 pub(crate) static LISTEN: Flag = Flag::new(
     "listen",
@@ -173,6 +205,10 @@ pub(crate) const PAGES: Group = Group {
 pub(crate) const WATCH: Group = Group {
     title: "Watch",
     flags: &[&WATCHERS, &TARGET, &STREAM_EACH, &DEAF, &HISTORY],
+};
+pub(crate) const LEASE: Group = Group {
+    title: "Leases",
+    flags: &[&PART, &LEASES, &TTL, &PUT_RATE, &STREAMS, &LEASE_CONNS],
 };
 pub(crate) const FLOOR: Group = Group {
     title: "Floor",

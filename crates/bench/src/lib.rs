@@ -1,4 +1,4 @@
-//! The load generator: `tenet bench put`, `range`, `pages`, `watch` and `floor`.
+//! The load generator: `tenet bench put`, `range`, `pages`, `watch`, `lease` and `floor`.
 //!
 //! It measures a server from outside, over the wire only, so the same command measures etcd and
 //! Tenet. On a small machine client and server share the cores, so a heavy client would measure
@@ -14,6 +14,7 @@
 mod flags;
 mod floor;
 mod key;
+mod lease;
 mod options;
 mod pace;
 mod pages;
@@ -83,6 +84,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             .and_then(|outcome| report::print(&pages, &outcome, &mut std::io::stdout().lock())),
         Command::Watch(watching) => watch::run(&watching)
             .and_then(|outcome| report::print(&watching, &outcome, &mut std::io::stdout().lock())),
+        Command::Leases(leases) => lease::run(&leases)
+            .and_then(|outcome| report::print(&leases, &outcome, &mut std::io::stdout().lock())),
         Command::Floor(options) => floor::serve(&options).map(|()| 0),
     };
     match outcome {

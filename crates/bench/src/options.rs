@@ -12,9 +12,10 @@ use tenet_cli::{help, posix_flags};
 
 use crate::flags::{
     CLIENTS, CONNS, CONSISTENCY, DEAF, DURATION, ENDPOINTS, FLOOR, FLOOR_THREADS, FLOOR_VALUE_SIZE,
-    HISTORY, JSON, KEY_FLAGS, KEY_SIZE, KEY_SPACE, LISTEN, LOAD, ORDER, PAGE_LIMIT, PAGES, PINNED,
-    PREFIX, PUT, QUIET, RANGE, RANGE_LIMIT, RATE, REPORT, SEED, SERVER_PID, STREAM_EACH, STRIDE,
-    TARGET, THREADS, TOTAL, VALUE_SIZE, WARM_UP, WATCH, WATCHERS,
+    HISTORY, JSON, KEY_FLAGS, KEY_SIZE, KEY_SPACE, LEASE, LEASE_CONNS, LEASES, LISTEN, LOAD, ORDER,
+    PAGE_LIMIT, PAGES, PART, PINNED, PREFIX, PUT, PUT_RATE, QUIET, RANGE, RANGE_LIMIT, RATE,
+    REPORT, SEED, SERVER_PID, STREAM_EACH, STREAMS, STRIDE, TARGET, THREADS, TOTAL, TTL,
+    VALUE_SIZE, WARM_UP, WATCH, WATCHERS,
 };
 use crate::key::{Keys, Order, Values};
 use crate::pace::Extent;
@@ -28,7 +29,7 @@ struct Program {
     build: fn(&Settings) -> Result<Command, String>,
 }
 
-static PROGRAMS: [Program; 5] = [
+static PROGRAMS: [Program; 6] = [
     Program {
         name: "put",
         about: "write keys",
@@ -65,6 +66,12 @@ static PROGRAMS: [Program; 5] = [
         build: |settings| watching(settings).map(Command::Watch),
     },
     Program {
+        name: "lease",
+        about: "grant, renew, revoke leases, or let very many end at once",
+        groups: &[LEASE, REPORT],
+        build: |settings| leases(settings).map(Command::Leases),
+    },
+    Program {
         name: "floor",
         about: "serve put and range without doing anything: what the transport alone costs",
         groups: &[FLOOR],
@@ -84,6 +91,7 @@ pub(crate) enum Command {
     Load(Load),
     Pages(Pages),
     Watch(Watching),
+    Leases(Leases),
     Floor(Floor),
 }
 
@@ -178,6 +186,27 @@ impl Target {
             Target::All => "all",
         }
     }
+}
+
+/// `lease`: one part of what leases cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Leases {
+    pub(crate) common: Common,
+    pub(crate) part: LeasePart,
+    pub(crate) leases: u64,
+    pub(crate) ttl_s: i64,
+    pub(crate) put_rate: f64,
+    pub(crate) connections: usize,
+    pub(crate) clients: usize,
+}
+
+/// The parts of `lease`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeasePart {
+    Grant,
+    Renew,
+    Storm,
+    Revoke,
 }
 
 /// `floor`: the empty server.
@@ -364,6 +393,46 @@ impl Describe for Load {
             }
         }
         options
+    }
+}
+
+impl Describe for Leases {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn operation(&self) -> &'static str {
+        match self.part {
+            LeasePart::Grant => "lease grant",
+            LeasePart::Renew => "lease renew",
+            LeasePart::Storm => "lease storm",
+            LeasePart::Revoke => "lease revoke",
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.part {
+            LeasePart::Grant => format!("{} grants", self.leases),
+            LeasePart::Renew => format!("{} renewals on {} streams", self.leases, self.clients),
+            LeasePart::Storm => format!(
+                "{} puts/s while {} leases with one key each end within a second",
+                self.put_rate, self.leases
+            ),
+            LeasePart::Revoke => format!(
+                "{} puts/s while a lease with {} keys is revoked",
+                self.put_rate, self.leases
+            ),
+        }
+    }
+
+    fn options(&self) -> Value {
+        json!({
+            "leases": self.leases,
+            "ttl_s": self.ttl_s,
+            "put_rate": self.put_rate,
+            "connections": self.connections,
+            "clients": self.clients,
+        })
     }
 }
 
@@ -586,6 +655,32 @@ fn watching(settings: &Settings) -> Result<Watching, String> {
     Ok(watching)
 }
 
+fn leases(settings: &Settings) -> Result<Leases, String> {
+    let leases = Leases {
+        common: common(settings),
+        part: match settings.text(&PART) {
+            "renew" => LeasePart::Renew,
+            "storm" => LeasePart::Storm,
+            "revoke" => LeasePart::Revoke,
+            _ => LeasePart::Grant,
+        },
+        leases: settings.uint(&LEASES),
+        ttl_s: i64::from(number(settings, &TTL)),
+        put_rate: f64::from(number(settings, &PUT_RATE)),
+        connections: size(settings, &LEASE_CONNS),
+        clients: size(settings, &STREAMS),
+    };
+    if leases.connections == 0 || leases.clients < leases.connections || leases.put_rate < 1.0 {
+        return Err(
+            "--conns and --put-rate must be at least 1, and --clients no fewer than --conns".into(),
+        );
+    }
+    if leases.part == LeasePart::Storm && leases.ttl_s < 5 {
+        return Err("--ttl must be at least 5 for a storm: its leases are made first".into());
+    }
+    Ok(leases)
+}
+
 fn common(settings: &Settings) -> Common {
     Common {
         endpoints: settings
@@ -688,6 +783,9 @@ mod tests {
             ("bench bogus", "bogus"),
             ("bench put --key-size 2", "--key-size is 2"),
             ("bench pages --stride 0", "--stride"),
+            ("bench lease --part everything", "--part"),
+            ("bench lease --part storm --ttl 4", "--ttl"),
+            ("bench lease --conns 9 --clients 8", "--clients"),
             ("bench put --nonsense", "--nonsense"),
         ] {
             let error = parse_line(line).unwrap_err();

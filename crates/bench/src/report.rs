@@ -43,6 +43,9 @@ fn to_json(described: &impl Describe, outcome: &Outcome) -> Value {
         latency_us.insert(name.into(), us(latency.value_at_quantile(quantile)).into());
     }
     latency_us.insert("max".into(), us(latency.max()).into());
+    let findings: Map<String, Value> = (outcome.findings.iter())
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
     json!({
         "tool": concat!("tenet bench ", env!("CARGO_PKG_VERSION")),
         "operation": described.operation(),
@@ -53,6 +56,7 @@ fn to_json(described: &impl Describe, outcome: &Outcome) -> Value {
         "throughput_per_s": throughput(outcome),
         "answers_by_second": outcome.tally.answers_by_second,
         "latency_us": latency_us,
+        "findings": findings,
         "client_cpu_us_per_answer": per_answer(outcome, outcome.client_cpu_us),
         "server_cpu_us_per_answer":
             per_answer(outcome, outcome.server.map(|server| server.cpu_us)),
@@ -84,6 +88,9 @@ fn to_text(described: &impl Describe, outcome: &Outcome, out: &mut impl Write) -
         )?;
     }
     writeln!(out, "  slowest {}", time(latency.max()))?;
+    for (name, value) in &outcome.findings {
+        writeln!(out, "  {name} {value:.3}")?;
+    }
     if let Some(cpu) = per_answer(outcome, outcome.client_cpu_us) {
         writeln!(out, "  client  {cpu:.1} us of CPU per answer")?;
     }
@@ -147,6 +154,7 @@ mod tests {
             elapsed: Duration::from_secs(2),
             client_cpu_us: Some(500),
             server: None,
+            findings: vec![("gone_s", 1.5)],
         };
         let mut out = Vec::new();
         let errors = print(&load, &outcome, &mut out).unwrap();
@@ -162,6 +170,7 @@ mod tests {
         assert_eq!(report["throughput_per_s"], 50.0);
         assert_eq!(report["client_cpu_us_per_answer"], 5.0);
         assert_eq!(report["errors"]["broken"], 1);
+        assert_eq!(report["findings"]["gone_s"], 1.5);
         assert!(report["server_cpu_us_per_answer"].is_null());
         let p99 = report["latency_us"]["p99.99"].as_f64().unwrap();
         assert!((999.0..1_002.0).contains(&p99), "{p99}");

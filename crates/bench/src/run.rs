@@ -34,6 +34,12 @@ pub(crate) struct Tally {
     pub(crate) answers_by_second: Vec<u64>,
 }
 
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally::new()
+    }
+}
+
 impl Tally {
     /// An empty tally.
     pub(crate) fn new() -> Tally {
@@ -97,6 +103,8 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     pub(crate) client_cpu_us: Option<u64>,
     pub(crate) server: Option<ServerUse>,
+    /// What else was found out, by name.
+    pub(crate) findings: Vec<(&'static str, f64)>,
 }
 
 /// What the server used in the measured phase.
@@ -149,6 +157,7 @@ impl Meter {
                 .zip(self.client_cpu_us)
                 .map(|(now, then)| now.saturating_sub(then)),
             server,
+            findings: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use crate::checkpoint::CheckpointJob;
 use crate::duties::Duties;
+use crate::lease::Lessor;
 use crate::messages::{Committed, Input};
 use crate::progress::{Permit, Progress};
 use crate::proposal::Local;
@@ -20,7 +21,7 @@ use crate::watch::WatchHub;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tenet_base::{Index, limits};
+use tenet_base::{Index, LeaseId, limits};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::InternalRaftRequest;
 use tenet_proto::prost::{self, Message as _};
@@ -43,6 +44,8 @@ pub enum ApplyInput<W> {
     Configured(ConfState),
     /// Reads that may run once this index is applied.
     Reads(Index, Vec<W>),
+    /// Somebody wants to know the keys on a lease.
+    LeaseKeys(LeaseId, W),
     /// Somebody wants the hash of everything.
     Hash(W),
     /// Somebody wants to know when no background work is left.
@@ -124,6 +127,7 @@ pub struct Applier<W> {
     progress: Arc<Progress>,
     watches: WatchHub,
     duties: Duties,
+    lessor: Arc<Lessor<W>>,
     policy: CheckpointPolicy,
     applied: Index,
     /// Entries that are not applied yet, with the proposals that made them.
@@ -132,8 +136,13 @@ pub struct Applier<W> {
     unconfigured: bool,
     reads: Vec<(Index, Vec<W>)>,
     answers: Vec<(W, Result<Outcome, ApiError>, Permit)>,
+    /// Who waited for something to happen to a lease, and is told once it is published.
+    lease_news: Vec<W>,
+    lease_keys: Vec<(LeaseId, W)>,
     /// Answers for when no background work is left.
     settled: Vec<(W, Outcome)>,
+    /// A revoke was applied since the last publication.
+    revoked: bool,
     checkpoint_index: Index,
     checkpoint_bytes: u64,
     checkpoint_running: bool,
@@ -152,6 +161,7 @@ impl<W: Waiter> Applier<W> {
         progress: Arc<Progress>,
         watches: WatchHub,
         duties: Duties,
+        lessor: Arc<Lessor<W>>,
         policy: CheckpointPolicy,
         checkpoint_bytes: u64,
     ) -> Self {
@@ -162,13 +172,17 @@ impl<W: Waiter> Applier<W> {
             progress,
             watches,
             duties,
+            lessor,
             policy,
             applied,
             backlog: VecDeque::new(),
             unconfigured: false,
             reads: Vec::new(),
             answers: Vec::new(),
+            lease_news: Vec::new(),
+            lease_keys: Vec::new(),
             settled: Vec::new(),
+            revoked: false,
             checkpoint_index: applied,
             checkpoint_bytes,
             checkpoint_running: false,
@@ -192,6 +206,7 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Hash(waiter) => {
                     waiter.complete(Ok(Outcome::Hash(self.state.hash_job())));
                 }
+                ApplyInput::LeaseKeys(id, waiter) => self.lease_keys.push((id, waiter)),
                 ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
                 ApplyInput::CheckpointDurable(bytes) => {
                     self.checkpoint_running = false;
@@ -206,6 +221,7 @@ impl<W: Waiter> Applier<W> {
             return;
         }
         self.release_reads();
+        self.answer_lease_keys();
         if self.state.compaction_pending() {
             self.state.step_maintenance(MAINTENANCE_BUDGET);
             self.state.publish();
@@ -277,6 +293,7 @@ impl<W: Waiter> Applier<W> {
                 let known = self.state.cluster_version().is_some();
                 self.duties
                     .term_began(known, &self.progress, &mut out.inputs);
+                self.lessor.term_began(term, &mut self.lease_news);
             }
             Ok(EntryType::Normal) => self.apply_request(entry, local, out)?,
             Ok(EntryType::ConfChange) => self.apply_conf_change(entry, out)?,
@@ -319,6 +336,7 @@ impl<W: Waiter> Applier<W> {
         };
         self.duties
             .applied(request, &applied, &self.progress, &mut out.inputs);
+        self.tell_lessor(request, &applied.result);
         let physical = request
             .compaction
             .as_ref()
@@ -327,6 +345,33 @@ impl<W: Waiter> Applier<W> {
             self.answer(local, physical, applied.result);
         }
         Ok(())
+    }
+
+    fn tell_lessor(&mut self, request: &InternalRaftRequest, result: &Result<Response, ApiError>) {
+        let news = &mut self.lease_news;
+        match result {
+            Ok(Response::LeaseGrant(grant)) => self.lessor.granted(LeaseId(grant.id), grant.ttl),
+            Ok(Response::LeaseRevoke(_)) => {
+                let id = request.lease_revoke.as_ref().map_or(0, |revoke| revoke.id);
+                self.lessor.revoked(LeaseId(id), news);
+                self.revoked = true;
+            }
+            Ok(Response::LeaseCheckpoint(_)) => {
+                if let Some(checkpoint) = &request.lease_checkpoint {
+                    self.lessor.checkpointed(checkpoint, news);
+                }
+            }
+            // What goes over the quota is granted all the same.
+            Err(ApiError::NoSpace) => {
+                if let Some(grant) = &request.lease_grant
+                    && let Some(lease) = self.state.lease(LeaseId(grant.id))
+                    && !self.lessor.knows(LeaseId(grant.id))
+                {
+                    self.lessor.granted(LeaseId(grant.id), lease.ttl_s);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Keeps an answer until the write is published. A physical compaction is answered only when
@@ -370,7 +415,13 @@ impl<W: Waiter> Applier<W> {
             drop(permit);
         }
         self.release_reads();
+        self.tell_lease_news();
         out.inputs.push(Input::Applied(self.applied));
+        if std::mem::take(&mut self.revoked)
+            && let Some(batch) = self.lessor.batch()
+        {
+            out.inputs.push(batch);
+        }
         if self.untold_bytes >= limits::APPLY_BYTES_MAX / 4 {
             self.untold_bytes = 0;
             out.urgent = true;
@@ -383,6 +434,21 @@ impl<W: Waiter> Applier<W> {
             for waiter in waiters {
                 waiter.complete(Ok(Outcome::ReadReady));
             }
+        }
+    }
+
+    fn tell_lease_news(&mut self) {
+        self.lessor.published(self.applied, &mut self.lease_news);
+        for waiter in self.lease_news.drain(..) {
+            waiter.complete(Ok(Outcome::Retry));
+        }
+    }
+
+    fn answer_lease_keys(&mut self) {
+        for (id, waiter) in self.lease_keys.drain(..) {
+            let lease = self.state.lease(id);
+            let keys = lease.map(|lease| lease.keys.iter().cloned().collect());
+            waiter.complete(Ok(Outcome::LeaseKeys(keys)));
         }
     }
 

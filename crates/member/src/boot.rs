@@ -21,6 +21,7 @@ use crate::consensus::{Consensus, Timeouts};
 use crate::duties::Duties;
 use crate::frontend::{Frontend, Limits};
 use crate::identity::{Identity, RequestIds};
+use crate::lease::{LeaseOptions, Lessor};
 use crate::log_writer::LogWriter;
 use crate::progress::Progress;
 use crate::waiter::Waiter;
@@ -80,6 +81,10 @@ pub struct Options {
     pub snapshot_catchup_entries: u64,
     /// Log segments that are kept at least.
     pub keep_segments: usize,
+    /// Write down what is left of leases, so that it survives restarts.
+    pub lease_checkpoints: bool,
+    /// Renew known leases without waiting for all committed entries to be applied.
+    pub fast_lease_keep_alive: bool,
     /// Sizes of the log's files.
     pub wal: tenet_wal::Options,
     /// Limits on requests and space.
@@ -150,6 +155,8 @@ pub struct Booted<W> {
     pub frontend: Frontend,
     /// Where watch sessions are opened.
     pub watches: WatchHub,
+    /// The time of leases.
+    pub lessor: Arc<Lessor<W>>,
     /// What an operator may want to know of the recovery, one sentence each.
     pub report: Vec<String>,
 }
@@ -382,6 +389,14 @@ fn assemble<W: Waiter>(
         &options.cluster_version,
         Arc::clone(&ids),
     );
+    let leases = state.leases();
+    let lessor = Arc::new(Lessor::new(
+        identity.member,
+        lease_options(options),
+        Arc::clone(&progress),
+        Arc::clone(&ids),
+        leases.map(|(id, lease)| (id, lease.ttl_s, lease.remaining_s)),
+    ));
     let policy = CheckpointPolicy {
         entries: options.snapshot_count,
     };
@@ -407,12 +422,14 @@ fn assemble<W: Waiter>(
             Arc::clone(&progress),
             watches.clone(),
             duties,
+            Arc::clone(&lessor),
             policy,
             checkpoint_bytes,
         ),
         checkpointer: Checkpointer::new(layout.store.clone(), previous),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
         watches,
+        lessor,
         report: Vec::new(),
     })
 }
@@ -426,6 +443,16 @@ fn founding_context(id: MemberId, founder: &Founder) -> Bytes {
         ..Member::default()
     };
     member.to_json().into()
+}
+
+fn lease_options(options: &Options) -> LeaseOptions {
+    LeaseOptions {
+        tick_ms: options.tick_ms,
+        extension_ms: u64::from(options.election_ticks) * options.tick_ms,
+        request_ms: request_ticks(options) * options.tick_ms,
+        checkpoints: options.lease_checkpoints,
+        fast_keep_alive: options.fast_lease_keep_alive,
+    }
 }
 
 /// Five seconds and two election timeouts, as in etcd.

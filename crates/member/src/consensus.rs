@@ -77,6 +77,8 @@ pub struct Consensus<W> {
     tick: u64,
     queued: VecDeque<Queued<W>>,
     own: Vec<Bytes>,
+    /// As `own`, but for this moment only.
+    led: Vec<Bytes>,
     pending: VecDeque<Pending<W>>,
     reads: ReadRounds<W>,
     /// The last index handed to the applier.
@@ -106,6 +108,7 @@ impl<W: Waiter> Consensus<W> {
             tick: 0,
             queued: VecDeque::new(),
             own: Vec::new(),
+            led: Vec::new(),
             pending: VecDeque::new(),
             reads: ReadRounds::new(read_id_seed),
             handed_over: applied,
@@ -147,6 +150,11 @@ impl<W: Waiter> Consensus<W> {
                 });
             }
             Input::ProposeOwn(data) => self.own.push(data),
+            Input::ProposeInTerm { term, data } => {
+                if self.raft.role() == Role::Leader && self.raft.term() == term {
+                    self.led.extend(data);
+                }
+            }
             Input::Read(waiter) => {
                 let deadline = self.tick + self.timeouts.request_ticks;
                 self.reads.push(waiter, deadline, out);
@@ -212,13 +220,15 @@ impl<W: Waiter> Consensus<W> {
 
     /// Puts everything that waits into the log, as one batch.
     fn propose_queued(&mut self, out: &mut Outputs<W>) {
-        if self.queued.is_empty() && self.own.is_empty() {
+        let led = std::mem::take(&mut self.led);
+        if self.queued.is_empty() && self.own.is_empty() && led.is_empty() {
             return;
         }
         let own = std::mem::take(&mut self.own);
-        let mut data: Vec<Bytes> = Vec::with_capacity(self.queued.len() + own.len());
+        let mut data: Vec<Bytes> = Vec::with_capacity(self.queued.len() + own.len() + led.len());
         data.extend(self.queued.iter().map(|q| q.proposal.prepared.data.clone()));
         data.extend(own.iter().cloned());
+        data.extend(led);
         match self.raft.propose(data) {
             Ok(Proposed::Appended { term, first }) => self.remember_places(term, first),
             // A forwarded proposal comes back as an entry of the leader; whoever waits for it is

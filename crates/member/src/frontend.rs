@@ -12,13 +12,13 @@ use tenet_base::limits;
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     AlarmRequest, AlarmType, CompactionRequest, DeleteRangeRequest, HashKvRequest, HashKvResponse,
-    InternalRaftRequest, PutRequest, RangeRequest, RangeResponse, ResponseHeader, TxnRequest,
-    TxnResponse,
+    InternalRaftRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest,
+    RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
 use tenet_proto::prost::Message as _;
 use tenet_state::{
-    Quota, Response, StateViews, check_delete_range, check_put, check_txn, put_cost, read_hash_kv,
-    read_range, read_txn, txn_cost,
+    Quota, Response, StateViews, check_delete_range, check_put, check_txn, lease_grant_cost,
+    put_cost, read_hash_kv, read_range, read_txn, txn_cost,
 };
 
 /// Limits that flags can change.
@@ -54,6 +54,10 @@ pub enum Write {
     Txn(TxnRequest),
     /// A compaction.
     Compact(CompactionRequest),
+    /// A lease; with id zero one is chosen.
+    LeaseGrant(LeaseGrantRequest),
+    /// The end of a lease and of its keys.
+    LeaseRevoke(LeaseRevokeRequest),
     /// An alarm request, reading included, as in etcd.
     Alarm(AlarmRequest),
 }
@@ -155,6 +159,14 @@ impl Frontend {
                 request.txn = Some(Box::new(txn));
             }
             Write::Compact(compaction) => request.compaction = Some(Box::new(compaction)),
+            Write::LeaseGrant(mut grant) => {
+                self.check_space(lease_grant_cost)?;
+                while grant.id == 0 {
+                    grant.id = (self.ids.next() & i64::MAX as u64) as i64;
+                }
+                request.lease_grant = Some(Box::new(grant));
+            }
+            Write::LeaseRevoke(revoke) => request.lease_revoke = Some(Box::new(revoke)),
             Write::Alarm(alarm) => request.alarm = Some(Box::new(alarm)),
         }
         self.admit(request)

@@ -4,7 +4,7 @@
 //! [`LogWriter`] makes entries durable, [`Applier`] feeds committed entries to the state machine
 //! and answers, [`Checkpointer`] writes the state to disk so that the log can be truncated. Beside
 //! them, [`Frontend`] checks and encodes requests on the caller's thread and runs reads on
-//! published views. [`boot`] brings all of them up from a data directory, new or old.
+//! published views. The [`Lessor`] counts the time of leases. [`boot`] brings all of them up from a data directory, new or old.
 //!
 //! ```text
 //! Frontend ──▶ Consensus ──▶ LogWriter ──▶ disk
@@ -27,6 +27,7 @@ mod consensus;
 mod duties;
 mod frontend;
 mod identity;
+mod lease;
 mod log_writer;
 mod messages;
 mod progress;
@@ -42,6 +43,7 @@ pub use consensus::{Consensus, Timeouts};
 pub use duties::Duties;
 pub use frontend::{Frontend, Limits, Write};
 pub use identity::{Identity, RequestIds};
+pub use lease::{LeaseCounts, LeaseOptions, Lessor, Remaining, Renewal};
 pub use log_writer::{LogInput, LogOutputs, LogWriter};
 pub use messages::{Committed, Input, LogAppend, Notice, Outputs};
 pub use progress::{Permit, Progress};

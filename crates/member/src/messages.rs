@@ -17,6 +17,14 @@ pub enum Input<W> {
     Propose(Proposal<W>),
     /// A write of the member itself, which nobody waits for.
     ProposeOwn(Bytes),
+    /// Writes of the member itself that are right only while it leads this term: then they are
+    /// proposed at once, else dropped.
+    ProposeInTerm {
+        /// The term.
+        term: Term,
+        /// The encoded requests.
+        data: Vec<Bytes>,
+    },
     /// A linearizable read that wants to know when it may run.
     Read(W),
     /// One heartbeat interval has passed.

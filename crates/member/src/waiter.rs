@@ -3,6 +3,7 @@
 //! The actors know nothing of tasks or wake-ups: a request comes with something that can be
 //! completed once, and is. The runtime completes a task, the simulator writes a history.
 
+use bytes::Bytes;
 use tenet_proto::ApiError;
 use tenet_state::{HashJob, Response};
 
@@ -11,6 +12,10 @@ use tenet_state::{HashJob, Response};
 pub enum Outcome {
     /// A write was committed, applied here, and gave this.
     Applied(Response),
+    /// What was waited for has happened: it is time to try again.
+    Retry,
+    /// The keys on a lease, ascending; `None` if there is no such lease.
+    LeaseKeys(Option<Vec<Bytes>>),
     /// A linearizable read may run on the newest published view.
     ReadReady,
     /// No background work is left.

@@ -30,6 +30,8 @@ fn options(dir: &std::path::Path) -> Options {
         initial_election_tick_advance: true,
         pre_vote: true,
         quota_bytes: 0,
+        lease_checkpoints: true,
+        fast_lease_keep_alive: true,
         request_bytes_max: 1_572_864,
         txn_ops_max: 128,
         learners_max: 1,

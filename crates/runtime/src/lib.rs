@@ -8,6 +8,7 @@ mod clock;
 mod data_dir;
 mod disk;
 mod fatal;
+mod leases;
 mod mailbox;
 mod metrics;
 mod node;

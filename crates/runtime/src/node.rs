@@ -9,15 +9,15 @@ use crate::data_dir::{self, DirectoryLock, StartError};
 use crate::disk::{RealDisk, Roots};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::threads::{self, Mail, Post};
+use crate::threads::{self, LeaseTime, Mail, Post};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tenet_base::{Clock as _, MemberId, limits};
 use tenet_member::{
-    ApplyInput, Booted, Frontend, Input, Limits, Outcome, Proposal, Waiter, WatchCounts, WatchHub,
-    WatchOptions, WatchSession, Write,
+    ApplyInput, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Waiter, WatchCounts,
+    WatchHub, WatchOptions, WatchSession, Write,
 };
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
@@ -40,6 +40,13 @@ pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
 #[derive(Debug)]
 pub(crate) struct TaskWaiter(oneshot::Sender<Result<Outcome, ApiError>>);
 
+impl TaskWaiter {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Result<Outcome, ApiError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (TaskWaiter(sender), receiver)
+    }
+}
+
 impl Waiter for TaskWaiter {
     fn complete(self, result: Result<Outcome, ApiError>) {
         // A client that went away is no error.
@@ -54,6 +61,8 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     frontend: Frontend,
     watches: WatchHub,
+    lessor: Arc<Lessor<TaskWaiter>>,
+    clock: Arc<SystemClock>,
     post: Arc<Post>,
     metrics: Arc<Metrics>,
     quota_bytes_shown: i64,
@@ -113,8 +122,10 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         checkpointer,
         frontend,
         watches,
+        lessor,
         ..
     } = booted;
+    let clock = Arc::new(SystemClock::new());
     disk.run(prepare)?;
     lock.take_database(&roots)?;
 
@@ -128,9 +139,13 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     };
     let tick = Duration::from_millis(options.heartbeat_ms);
     let to = Arc::clone(&post);
+    let time = LeaseTime {
+        lessor: Arc::clone(&lessor),
+        clock: Arc::clone(&clock),
+    };
     spawn(
         "consensus",
-        Box::new(move || threads::run_consensus(consensus, &to, tick)),
+        Box::new(move || threads::run_consensus(consensus, &to, tick, &time)),
     )?;
     let to = Arc::clone(&post);
     spawn(
@@ -154,6 +169,8 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     Ok(Node(Arc::new(Inner {
         frontend,
         watches,
+        lessor,
+        clock,
         post,
         metrics,
         quota_bytes_shown: match options.quota_bytes {
@@ -180,6 +197,8 @@ fn member_options(options: &Options) -> tenet_member::Options {
         snapshot_count: options.snapshot_count,
         snapshot_catchup_entries: options.snapshot_catchup_entries,
         keep_segments: options.keep_segments,
+        lease_checkpoints: options.lease_checkpoints,
+        fast_lease_keep_alive: options.fast_lease_keep_alive,
         wal: tenet_wal::Options::default(),
         limits: Limits {
             request_bytes_max: options.request_bytes_max,
@@ -462,6 +481,19 @@ impl Node {
         self.0.frontend.progress()
     }
 
+    pub(crate) fn lessor(&self) -> &Lessor<TaskWaiter> {
+        &self.0.lessor
+    }
+
+    /// The time by which leases are counted.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.monotonic_ms()
+    }
+
+    pub(crate) fn post(&self) -> &Post {
+        &self.0.post
+    }
+
     /// The published state, for metrics.
     pub fn views(&self) -> &tenet_state::StateViews {
         self.0.frontend.views()
@@ -501,7 +533,7 @@ impl Node {
         }
     }
 
-    async fn write(&self, write: Write) -> Result<Response, ApiError> {
+    pub(crate) async fn write(&self, write: Write) -> Result<Response, ApiError> {
         let prepared = match self.0.frontend.prepare(write) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -519,9 +551,7 @@ impl Node {
                 self.0.frontend.complete(&mut response);
                 Ok(response)
             }
-            Ok(Outcome::ReadReady | Outcome::Settled | Outcome::Hash(_)) => {
-                unreachable!("a write was answered as something else")
-            }
+            Ok(other) => unreachable!("a write was answered with {other:?}"),
             Err(error) => {
                 self.0.metrics.proposals_failed.add(1);
                 Err(error)
@@ -529,7 +559,7 @@ impl Node {
         }
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         make: impl FnOnce(TaskWaiter) -> Input<TaskWaiter>,
     ) -> Result<Outcome, ApiError> {
@@ -541,7 +571,7 @@ impl Node {
         receiver.await.unwrap_or(Err(ApiError::Stopped))
     }
 
-    async fn ask_applier(
+    pub(crate) async fn ask_applier(
         &self,
         make: impl FnOnce(TaskWaiter) -> ApplyInput<TaskWaiter>,
     ) -> Result<Outcome, ApiError> {
@@ -612,7 +642,7 @@ fn api_error(error: tenet_mvcc::MvccError) -> ApiError {
     }
 }
 
-fn unexpected<T>(response: &Response) -> Result<T, ApiError> {
+pub(crate) fn unexpected<T>(response: &Response) -> Result<T, ApiError> {
     unreachable!(
         "the state machine answered one request with the response of another: {response:?}"
     )

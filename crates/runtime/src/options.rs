@@ -36,6 +36,12 @@ pub struct Options {
     /// Storage quota in bytes: zero for the default, negative for none
     /// (`--quota-backend-bytes`).
     pub quota_bytes: i64,
+    /// Write down what is left of leases, so that it survives restarts
+    /// (`--feature-gates LeaseCheckpoint`).
+    pub lease_checkpoints: bool,
+    /// Renew known leases without waiting for all committed entries to be applied
+    /// (`--feature-gates FastLeaseKeepAlive`).
+    pub fast_lease_keep_alive: bool,
     /// Largest request (`--max-request-bytes`).
     pub request_bytes_max: usize,
     /// Operations in a transaction (`--max-txn-ops`).

@@ -5,17 +5,21 @@
 //! gather while the log is being synced: a write that arrives then does not wake the consensus
 //! thread, since the completion of the sync will.
 
+use crate::clock::SystemClock;
 use crate::disk::RealDisk;
 use crate::fatal;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::node::TaskWaiter;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tenet_base::Clock as _;
 use tenet_member::{
     Applier, ApplyInput, ApplyOutputs, CheckpointJob, Checkpointer, Consensus, Durable, Input,
-    LogInput, LogOutputs, LogWriter, Notice, Outputs, Waiter,
+    Lessor, LogInput, LogOutputs, LogWriter, Notice, Outputs, Waiter,
 };
+use tenet_proto::ApiError;
 
 /// An actor's messages, or the end.
 pub(crate) enum Mail<T> {
@@ -84,7 +88,35 @@ fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
 /// How often the applier hears what time it is.
 const TIME_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick: Duration) {
+/// What tells the lessor the time.
+pub(crate) struct LeaseTime {
+    pub(crate) lessor: Arc<Lessor<TaskWaiter>>,
+    pub(crate) clock: Arc<SystemClock>,
+}
+
+impl LeaseTime {
+    /// Lets time pass for leases; gives what they want proposed.
+    fn pass(&self) -> Option<Input<TaskWaiter>> {
+        let (batch, expired) = self.lessor.advance(self.clock.monotonic_ms());
+        for (waiter, error) in expired {
+            waiter.complete(Err(error));
+        }
+        batch
+    }
+
+    fn stop(&self) {
+        for waiter in self.lessor.stop() {
+            waiter.complete(Err(ApiError::Stopped));
+        }
+    }
+}
+
+pub(crate) fn run_consensus(
+    mut actor: Consensus<TaskWaiter>,
+    post: &Post,
+    tick: Duration,
+    leases: &LeaseTime,
+) {
     let mut inputs = Vec::new();
     let start = Instant::now();
     let mut next_tick = start + tick;
@@ -105,6 +137,7 @@ pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick:
         }
         if now >= next_tick {
             inputs.push(Input::Tick);
+            inputs.extend(leases.pass());
             // A thread that was stopped for a while must not race through an election timeout.
             next_tick = (next_tick + tick).max(now);
         }
@@ -125,6 +158,7 @@ pub(crate) fn run_consensus(mut actor: Consensus<TaskWaiter>, post: &Post, tick:
             let mut out = Outputs::default();
             actor.handle(&mut inputs, &mut out);
             pass_on(out, post);
+            leases.stop();
             post.stop_others();
             return;
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 use tenet_member::Founder;
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest,
+    CompactionRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
 };
 use tenet_runtime::{Node, Options, start};
 
@@ -27,6 +28,8 @@ fn options(dir: &Path) -> Options {
         initial_election_tick_advance: true,
         pre_vote: true,
         quota_bytes: 0,
+        lease_checkpoints: true,
+        fast_lease_keep_alive: true,
         request_bytes_max: 1_572_864,
         txn_ops_max: 128,
         learners_max: 1,
@@ -190,4 +193,110 @@ async fn a_log_without_our_store_is_taken_for_etcds_and_left_alone() {
     let refused = start(&options(dir.path())).unwrap_err().to_string();
     assert!(refused.contains("data directory of etcd"), "{refused}");
     assert!(!dir.path().join("data/member/store").exists());
+}
+
+/// Asks until the answer satisfies, or for so long that it never will.
+async fn until<T, F: Future<Output = T>>(
+    mut ask: impl FnMut() -> F,
+    good: impl Fn(&T) -> bool,
+) -> T {
+    for _ in 0..1_500 {
+        let answer = ask().await;
+        if good(&answer) {
+            return answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("not within fifteen seconds")
+}
+
+async fn left_s(node: &Node, id: i64) -> i64 {
+    let request = LeaseTimeToLiveRequest { id, keys: false };
+    node.lease_time_to_live(request).await.unwrap().ttl
+}
+
+fn put_on(lease: i64, key: &str) -> PutRequest {
+    PutRequest {
+        lease,
+        ..put(key, "v")
+    }
+}
+
+#[tokio::test]
+async fn a_lease_ends_in_time_with_its_keys_and_another_is_kept_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    node.ready().await;
+    let begin = std::time::Instant::now();
+    for id in [1, 2] {
+        let granted = node.lease_grant(LeaseGrantRequest { ttl: 1, id }).await;
+        assert_eq!(granted.unwrap().ttl, 2, "the shortest time");
+        node.put(put_on(id, &format!("key{id}"))).await.unwrap();
+    }
+    let again = node.lease_grant(LeaseGrantRequest { ttl: 1, id: 1 }).await;
+    assert_eq!(again.unwrap_err(), ApiError::LeaseExist);
+    let keep = || async {
+        let renewed = node.lease_keep_alive(LeaseKeepAliveRequest { id: 2 }).await;
+        assert_eq!(renewed.unwrap().ttl, 2);
+        value_of(&node, "key1").await
+    };
+    until(keep, Option::is_none).await;
+    assert!(
+        begin.elapsed() >= std::time::Duration::from_secs(2),
+        "early"
+    );
+    assert_eq!(value_of(&node, "key2").await.as_deref(), Some("v"));
+    let gone = node.lease_keep_alive(LeaseKeepAliveRequest { id: 1 }).await;
+    assert_eq!(gone.unwrap().ttl, 0);
+    assert_eq!(left_s(&node, 1).await, -1);
+    assert_eq!(node.lease_counts().expired.get(), 1);
+
+    let request = LeaseTimeToLiveRequest { id: 2, keys: true };
+    let asked = node.lease_time_to_live(request).await.unwrap();
+    assert_eq!(
+        (asked.granted_ttl, &asked.keys[..]),
+        (2, &["key2".into()][..])
+    );
+    let revoked = node
+        .lease_revoke(LeaseRevokeRequest { id: 2 })
+        .await
+        .unwrap();
+    assert_eq!(revoked.header.unwrap().revision, 5);
+    assert_eq!(value_of(&node, "key2").await, None);
+    let again = node.lease_revoke(LeaseRevokeRequest { id: 2 }).await;
+    assert_eq!(again.unwrap_err(), ApiError::LeaseNotFound);
+    node.stop().await;
+    let stopped = node.lease_keep_alive(LeaseKeepAliveRequest { id: 2 }).await;
+    assert_eq!(stopped.unwrap_err(), ApiError::Stopped);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_lease_survives_a_restart_and_a_renewal_brings_all_of_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(&options(dir.path())).unwrap();
+    node.ready().await;
+    node.lease_grant(LeaseGrantRequest { ttl: 8, id: 1 })
+        .await
+        .unwrap();
+    node.put(put_on(1, "key")).await.unwrap();
+    until(|| left_s(&node, 1), |left| *left <= 2).await;
+    node.stop().await;
+    drop(node);
+
+    let node = start(&options(dir.path())).unwrap();
+    node.ready().await;
+    // What was written down at half time, and an election timeout.
+    let left = until(|| left_s(&node, 1), |left| *left >= 0).await;
+    assert!((2..=5).contains(&left), "{left} of 8 seconds are left");
+    let renewed = node.lease_keep_alive(LeaseKeepAliveRequest { id: 1 }).await;
+    assert_eq!(renewed.unwrap().ttl, 8);
+    node.stop().await;
+    drop(node);
+
+    let node = start(&options(dir.path())).unwrap();
+    node.ready().await;
+    let left = until(|| left_s(&node, 1), |left| *left >= 0).await;
+    assert!(left >= 7, "{left} of 8 seconds are left after a renewal");
+    assert_eq!(value_of(&node, "key").await.as_deref(), Some("v"));
+    node.stop().await;
 }

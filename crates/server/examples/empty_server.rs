@@ -139,6 +139,31 @@ impl Api for Empty {
         self.fake.compact(request).await
     }
 
+    async fn lease_grant(
+        &self,
+        request: pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, ApiError> {
+        self.fake.lease_grant(request).await
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, ApiError> {
+        self.fake.lease_revoke(request).await
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: pb::LeaseTimeToLiveRequest,
+    ) -> Result<pb::LeaseTimeToLiveResponse, ApiError> {
+        self.fake.lease_time_to_live(request).await
+    }
+
+    async fn lease_leases(&self) -> Result<pb::LeaseLeasesResponse, ApiError> {
+        self.fake.lease_leases().await
+    }
+
     async fn lease_keep_alive(
         &self,
         request: pb::LeaseKeepAliveRequest,

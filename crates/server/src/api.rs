@@ -38,6 +38,15 @@ pub trait Api: Clone + Send + Sync + 'static {
     -> impl Answer<pb::DeleteRangeResponse>;
     fn txn(&self, request: pb::TxnRequest) -> impl Answer<pb::TxnResponse>;
     fn compact(&self, request: pb::CompactionRequest) -> impl Answer<pb::CompactionResponse>;
+    fn lease_grant(&self, request: pb::LeaseGrantRequest) -> impl Answer<pb::LeaseGrantResponse>;
+    fn lease_revoke(&self, request: pb::LeaseRevokeRequest)
+    -> impl Answer<pb::LeaseRevokeResponse>;
+    fn lease_time_to_live(
+        &self,
+        request: pb::LeaseTimeToLiveRequest,
+    ) -> impl Answer<pb::LeaseTimeToLiveResponse>;
+    /// Sorts all leases, so it may keep the calling task busy for long.
+    fn lease_leases(&self) -> impl Answer<pb::LeaseLeasesResponse>;
     fn lease_keep_alive(
         &self,
         request: pb::LeaseKeepAliveRequest,

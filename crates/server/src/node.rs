@@ -44,16 +44,36 @@ impl Api for Node {
         Node::compact(self, request).await
     }
 
-    /// Leases are not granted yet, so none is ever found.
+    async fn lease_grant(
+        &self,
+        request: pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, ApiError> {
+        Node::lease_grant(self, request).await
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, ApiError> {
+        Node::lease_revoke(self, request).await
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: pb::LeaseTimeToLiveRequest,
+    ) -> Result<pb::LeaseTimeToLiveResponse, ApiError> {
+        Node::lease_time_to_live(self, request).await
+    }
+
+    async fn lease_leases(&self) -> Result<pb::LeaseLeasesResponse, ApiError> {
+        Node::lease_leases(self).await
+    }
+
     async fn lease_keep_alive(
         &self,
         request: pb::LeaseKeepAliveRequest,
     ) -> Result<pb::LeaseKeepAliveResponse, ApiError> {
-        Ok(pb::LeaseKeepAliveResponse {
-            header: Some(self.header()),
-            id: request.id,
-            ttl: 0,
-        })
+        Node::lease_keep_alive(self, request).await
     }
 
     fn watch(&self) -> WatchSession {
@@ -213,7 +233,38 @@ fn collect(node: &Node, page: &mut Page) {
     collect_state(node, page, MemberId(header.member_id));
     collect_counts(node, page);
     collect_watches(node, page);
+    collect_leases(node, page);
     collect_names(node, page, header.member_id);
+}
+
+fn collect_leases(node: &Node, page: &mut Page) {
+    let counts = node.lease_counts();
+    for (name, help, counter) in [
+        (
+            "etcd_debugging_lease_granted_total",
+            "Leases granted.",
+            &counts.granted,
+        ),
+        (
+            "etcd_debugging_lease_revoked_total",
+            "Leases revoked.",
+            &counts.revoked,
+        ),
+        (
+            "etcd_debugging_lease_renewed_total",
+            "Renewals seen by the leader.",
+            &counts.renewed,
+        ),
+        (
+            "etcd_debugging_server_lease_expired_total",
+            "Leases whose time was over.",
+            &counts.expired,
+        ),
+    ] {
+        page.counter(name, help, counter.get());
+    }
+    let name = "etcd_debugging_lease_ttl_total";
+    page.histogram(name, "Granted times to live.", &[], &counts.ttl_s);
 }
 
 /// What is in the store and its small tables.

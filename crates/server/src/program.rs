@@ -241,6 +241,8 @@ fn node_options(config: &ServerConfig, initial_cluster: Vec<Founder>) -> tenet_r
         initial_election_tick_advance: config.initial_election_tick_advance,
         pre_vote: config.pre_vote,
         quota_bytes: config.quota_backend_bytes,
+        lease_checkpoints: config.lease_checkpoint,
+        fast_lease_keep_alive: config.fast_lease_keep_alive,
         request_bytes_max: config.max_request_bytes,
         txn_ops_max: config.max_txn_ops,
         learners_max: limits::LEARNERS_MAX,

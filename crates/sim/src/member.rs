@@ -6,12 +6,12 @@
 
 use crate::disk::SimDisk;
 use std::sync::{Arc, Mutex};
-use tenet_base::Rng;
 use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, Token};
+use tenet_base::{LeaseId, Rng};
 use tenet_member::{
     Applier, ApplyInput, ApplyOutputs, BootError, Booted, CheckpointJob, Checkpointer, Consensus,
-    Frontend, Input, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal, Waiter,
-    WatchHub, Write, boot,
+    Frontend, Input, Lessor, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal,
+    Remaining, Renewal, Waiter, WatchHub, Write, boot,
 };
 use tenet_proto::ApiError;
 use tenet_state::{Response, State};
@@ -39,7 +39,7 @@ impl Waiter for Client {
     fn complete(self, result: Result<Outcome, ApiError>) {
         let result = result.map(|outcome| match outcome {
             Outcome::Applied(response) => Some(response),
-            Outcome::ReadReady | Outcome::Settled | Outcome::Hash(_) => None,
+            _ => None,
         });
         let answer = Answer {
             request: self.request,
@@ -79,6 +79,10 @@ pub struct SimMember {
     to_applier: Vec<ApplyInput<Client>>,
     to_checkpointer: Vec<CheckpointJob>,
     maintenance_left: bool,
+    lessor: Arc<Lessor<Client>>,
+    tick_ms: u64,
+    /// Time since the start of this member, by which leases are counted.
+    now_ms: u64,
     answers: Answers,
     /// Why the member ended itself, if it did.
     ended: Option<String>,
@@ -113,10 +117,10 @@ impl SimMember {
     ) -> Result<Self, StartError> {
         let mut booted: Booted<Client> = boot(disk, options)?;
         disk.submit(Token(u64::MAX), std::mem::take(&mut booted.prepare));
-        Ok(Self::assemble(booted, answers))
+        Ok(Self::assemble(booted, options.tick_ms, answers))
     }
 
-    fn assemble(booted: Booted<Client>, answers: Answers) -> Self {
+    fn assemble(booted: Booted<Client>, tick_ms: u64, answers: Answers) -> Self {
         let Booted {
             consensus,
             log_writer,
@@ -124,6 +128,7 @@ impl SimMember {
             checkpointer,
             frontend,
             watches,
+            lessor,
             ..
         } = booted;
         SimMember {
@@ -139,6 +144,9 @@ impl SimMember {
             to_applier: Vec::new(),
             to_checkpointer: Vec::new(),
             maintenance_left: false,
+            lessor,
+            tick_ms,
+            now_ms: 0,
             answers,
             ended: None,
         }
@@ -161,7 +169,37 @@ impl SimMember {
 
     /// Lets a heartbeat interval pass.
     pub fn tick(&mut self) {
+        self.now_ms += self.tick_ms;
         self.to_consensus.push(Input::Tick);
+        let (batch, expired) = self.lessor.advance(self.now_ms);
+        self.to_consensus.extend(batch);
+        for (waiter, error) in expired {
+            waiter.complete(Err(error));
+        }
+    }
+
+    /// Renews a lease as a client would. What it is told to wait for comes with later steps.
+    pub fn renew(&mut self, request: u64, id: LeaseId) -> Renewal {
+        let answers = Arc::clone(&self.answers);
+        let waiter = || Client { request, answers };
+        let renewal = self.lessor.renew(id, self.now_ms, false, false, waiter);
+        if renewal == (Renewal::Waits { urgent: true }) {
+            self.to_consensus.extend(self.lessor.batch());
+        }
+        renewal
+    }
+
+    /// What is left of a lease, in seconds.
+    pub fn remaining_s(&self, id: LeaseId) -> Option<i64> {
+        let answers = Answers::default();
+        let waiter = || Client {
+            request: 0,
+            answers,
+        };
+        match self.lessor.remaining(id, self.now_ms, true, waiter) {
+            Remaining::Found { remaining_s, .. } => Some(remaining_s),
+            _ => None,
+        }
     }
 
     /// One actor, or the disk, does something. Says whether there was anything to do.

@@ -191,7 +191,7 @@ impl State {
         self.cluster_changed = true;
         self.write(false, |writer| {
             for key in &keys {
-                writer.delete(key);
+                writer.delete_unleased(key);
             }
             Ok(())
         })?;

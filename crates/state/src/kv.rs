@@ -118,6 +118,11 @@ impl<'a> Writer<'a> {
         deleted
     }
 
+    /// Deletes one key that is on no lease, or no longer: its lease is being revoked.
+    pub(crate) fn delete_unleased(&mut self, key: &[u8]) {
+        self.txn.delete(key);
+    }
+
     /// Runs a range that was checked. Without anybody to answer, only its header is made.
     pub(crate) fn range(&self, request: &RangeRequest) -> RangeResponse {
         if !self.answering {

@@ -121,26 +121,30 @@ func (c *comparison) play(ctx context.Context, seeds []uint64) (*Difference, err
 	return nil, nil
 }
 
-func (c *comparison) start(binary, name string) (peer, func(), error) {
+func (c *comparison) start(binary, name string) (*peer, func(), error) {
 	folder := filepath.Join(c.Folder, fmt.Sprintf("%s-%d", name, c.played))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return peer{}, nil, err
+		return nil, nil, err
 	}
 	s, err := server.Start(server.Options{Binary: binary, Folder: folder})
 	if err != nil {
-		return peer{}, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	connection, err := grpc.NewClient(s.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		s.Close()
-		return peer{}, nil, err
+		return nil, nil, err
 	}
 	closeAll := func() {
 		connection.Close()
 		s.Close()
 		os.RemoveAll(folder)
 	}
-	return peer{pb.NewKVClient(connection), pb.NewMaintenanceClient(connection)}, closeAll, nil
+	return &peer{
+		kv:          pb.NewKVClient(connection),
+		lease:       pb.NewLeaseClient(connection),
+		maintenance: pb.NewMaintenanceClient(connection),
+	}, closeAll, nil
 }
 
 // follow moves on with what the answer says.
@@ -153,12 +157,18 @@ func (at *moment) follow(ask proto.Message, got outcome) {
 	if ask, ok := ask.(*pb.CompactionRequest); ok && got.err == nil {
 		at.compacted = ask.Revision
 	}
+	if ask, ok := ask.(*pb.LeaseGrantRequest); ok && got.err == nil && ask.ID == 0 {
+		at.chosen++
+	}
 }
 
 // peer is one of the two servers.
 type peer struct {
 	kv          pb.KVClient
+	lease       pb.LeaseClient
 	maintenance pb.MaintenanceClient
+	// The lease ids that this server has chosen.
+	chosen []int64
 }
 
 // outcome is an answer or an error.
@@ -167,7 +177,13 @@ type outcome struct {
 	err     error
 }
 
-func (p peer) answer(ctx context.Context, ask proto.Message) outcome {
+func (p *peer) answer(ctx context.Context, ask proto.Message) outcome {
+	got := p.call(ctx, p.outgoing(ask))
+	p.incoming(ask, got)
+	return got
+}
+
+func (p *peer) call(ctx context.Context, ask proto.Message) outcome {
 	switch ask := ask.(type) {
 	case *pb.PutRequest:
 		return outcomeOf(p.kv.Put(ctx, ask))
@@ -181,6 +197,16 @@ func (p peer) answer(ctx context.Context, ask proto.Message) outcome {
 		return outcomeOf(p.kv.Txn(ctx, ask))
 	case *pb.CompactionRequest:
 		return outcomeOf(p.kv.Compact(ctx, ask))
+	case *pb.LeaseGrantRequest:
+		return outcomeOf(p.lease.LeaseGrant(ctx, ask))
+	case *pb.LeaseRevokeRequest:
+		return outcomeOf(p.lease.LeaseRevoke(ctx, ask))
+	case *pb.LeaseTimeToLiveRequest:
+		return outcomeOf(p.lease.LeaseTimeToLive(ctx, ask))
+	case *pb.LeaseLeasesRequest:
+		return outcomeOf(p.lease.LeaseLeases(ctx, ask))
+	case *pb.LeaseKeepAliveRequest:
+		return outcomeOf(p.keepAlive(ctx, ask))
 	case *pb.HashKVRequest:
 		return outcomeOf(p.maintenance.HashKV(ctx, ask))
 	}
@@ -190,7 +216,7 @@ func (p peer) answer(ctx context.Context, ask proto.Message) outcome {
 func outcomeOf[M proto.Message](message M, err error) outcome { return outcome{message, err} }
 
 // rangeStream merges the parts of a stream.
-func (p peer) rangeStream(ctx context.Context, ask *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (p *peer) rangeStream(ctx context.Context, ask *pb.RangeRequest) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts, err := p.kv.RangeStream(ctx, ask)

@@ -69,7 +69,7 @@ func TestAPlantedDifferenceIsFoundAndTheHistoryGetsShort(t *testing.T) {
 }
 
 func TestRequestsCoverEveryKindAndRepeatFromTheirSeed(t *testing.T) {
-	at := moment{revision: 100, compacted: 20}
+	at := moment{revision: 100, compacted: 20, chosen: 3}
 	kinds := map[string]int{}
 	for seed := range uint64(1000) {
 		ask := request(seed, at)
@@ -78,7 +78,8 @@ func TestRequestsCoverEveryKindAndRepeatFromTheirSeed(t *testing.T) {
 		}
 		kinds[strings.Fields(show(ask))[0]]++
 	}
-	for _, kind := range []string{"PutRequest", "RangeRequest", "RangeStream", "DeleteRangeRequest", "TxnRequest", "CompactionRequest", "HashKVRequest"} {
+	for _, kind := range []string{"PutRequest", "RangeRequest", "RangeStream", "DeleteRangeRequest", "TxnRequest", "CompactionRequest", "HashKVRequest",
+		"LeaseGrantRequest", "LeaseRevokeRequest", "LeaseTimeToLiveRequest", "LeaseKeepAliveRequest", "LeaseLeasesRequest"} {
 		if kinds[kind] < 10 {
 			t.Errorf("%d of 1000 requests are a %s", kinds[kind], kind)
 		}

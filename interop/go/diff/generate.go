@@ -18,6 +18,8 @@ import (
 type moment struct {
 	revision  int64
 	compacted int64
+	// How many leases have been granted with ids of the servers' choice.
+	chosen int64
 }
 
 // keys of the game: few, so that requests meet, with a prefix among them.
@@ -33,18 +35,20 @@ type maker struct {
 func request(seed uint64, at moment) proto.Message {
 	m := maker{Rand: rand.New(rand.NewPCG(seed, 1)), moment: at}
 	switch kind := m.IntN(100); {
-	case kind < 35:
+	case kind < 30:
 		return m.put()
-	case kind < 55:
+	case kind < 48:
 		return m.rangeOf()
-	case kind < 60:
+	case kind < 53:
 		return m.stream()
-	case kind < 70:
+	case kind < 61:
 		return m.deleteRange()
-	case kind < 90:
+	case kind < 78:
 		return sparingEtcd(m.txn(3))
-	case kind < 94:
+	case kind < 82:
 		return &pb.CompactionRequest{Revision: m.pastRevision(), Physical: true}
+	case kind < 95:
+		return m.lease()
 	}
 	return m.hashKV()
 }
@@ -97,11 +101,13 @@ func (m maker) put() *pb.PutRequest {
 	case 1:
 		ask.IgnoreLease = true
 	case 2:
-		ask.Lease = 77
-	case 3:
 		ask.Key = nil
-	case 4:
+	case 3:
 		ask.IgnoreValue = true
+	case 4, 5, 6, 7, 8:
+		ask.Lease = m.givenLease()
+	case 9:
+		ask.Lease, ask.IgnoreLease = m.givenLease(), m.chance(3)
 	}
 	return ask
 }
@@ -209,7 +215,7 @@ func (m maker) compare() *pb.Compare {
 	case 3:
 		ask.Target, ask.TargetUnion = pb.Compare_VALUE, &pb.Compare_Value{Value: m.value()}
 	case 4:
-		ask.Target, ask.TargetUnion = pb.Compare_LEASE, &pb.Compare_Lease{Lease: m.Int64N(2)}
+		ask.Target, ask.TargetUnion = pb.Compare_LEASE, &pb.Compare_Lease{Lease: m.givenLease() * m.Int64N(2)}
 	}
 	if m.chance(4) {
 		ask.RangeEnd = m.end(ask.Key)

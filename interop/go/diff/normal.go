@@ -30,6 +30,9 @@ func normalize(ask, answer proto.Message) {
 		clearHeader(answer.Header)
 	case *pb.HashKVResponse:
 		clearHeader(answer.Header)
+	case *pb.LeaseGrantResponse, *pb.LeaseRevokeResponse, *pb.LeaseKeepAliveResponse,
+		*pb.LeaseTimeToLiveResponse, *pb.LeaseLeasesResponse:
+		normalizeLease(answer)
 	case *pb.TxnResponse:
 		clearHeader(answer.Header)
 		normalizeTxn(ask.(*pb.TxnRequest), answer)

@@ -62,12 +62,25 @@ const RESIDENT: Figure = Figure {
     scale: 1.0 / 1024.0,
 };
 
+const GONE: Figure = Figure {
+    name: "all gone after the first was due, s",
+    pointer: "/findings/gone_after_first_due_s",
+    scale: 1.0,
+};
+const REVOKE: Figure = Figure {
+    name: "answer to the revoke, s",
+    pointer: "/findings/revoke_s",
+    scale: 1.0,
+};
+
 /// The figures of a scenario that are shown.
 fn figures_of(scenario: &str) -> &'static [Figure] {
     match scenario {
         scenario if scenario.starts_with("watches kept") => &[RESIDENT],
         scenario if scenario.starts_with("watches of history") => &[CPU, THROUGHPUT],
         scenario if scenario.starts_with("watches") => &[CPU, THROUGHPUT, P50, P99, PEAK],
+        scenario if scenario.contains("is revoked") => &[REVOKE, P999, SLOWEST],
+        scenario if scenario.contains("leases end") => &[GONE, P99, P999, SLOWEST],
         scenario if scenario.starts_with("pages") => &[P50, P999, SLOWEST],
         scenario if scenario.ends_with("1 client") => &[P50, P99, CPU],
         scenario if scenario.contains("million") => &[CPU, THROUGHPUT, P99, RESIDENT],

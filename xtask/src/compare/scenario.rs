@@ -48,6 +48,11 @@ pub(super) const GROUPS: &[Group] = &[
         with_floor: false,
         run: watches,
     },
+    Group {
+        name: "lease",
+        with_floor: false,
+        run: lease,
+    },
 ];
 
 /// Scenarios of [`steady`] with what they ask of the load generator. The first ones load the keys
@@ -231,6 +236,36 @@ fn watches(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Meas
     measured.push(Measured {
         scenario: "watches of ranges, 900, beside 100 that never read, a million puts of 1 kB",
         report: bench.run(&server, &format!("{deaf} {space}"))?,
+    });
+    Ok(measured)
+}
+
+/// 100,000 leases: granted, renewed, all ending within a second; and one with 100,000 keys.
+fn lease(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Measured>, Failure> {
+    let leases = if bench.quick { 2_000 } else { 100_000 };
+    // The leases of the storm are made first, which takes etcd half a minute on one core.
+    let storm_ttl = if bench.quick { 8 } else { 60 };
+    let part = |part: &str| format!("lease --part {part} --leases {leases}");
+    let mut measured = Vec::new();
+    let server = contender.start(repo)?;
+    for (scenario, words) in [
+        ("lease grant, 8 connections x 500 clients", part("grant")),
+        ("lease renewal, 8 connections x 500 streams", part("renew")),
+        (
+            "puts, 1,000/s, while a lease with 100,000 keys is revoked",
+            part("revoke"),
+        ),
+    ] {
+        let report = bench.run(&server, &words)?;
+        measured.push(Measured { scenario, report });
+        settle(bench);
+    }
+    drop(server);
+    let server = contender.start(repo)?;
+    let words = format!("{} --ttl {storm_ttl}", part("storm"));
+    measured.push(Measured {
+        scenario: "puts, 1,000/s, while 100,000 leases end within a second",
+        report: bench.run(&server, &words)?,
     });
     Ok(measured)
 }

@@ -80,6 +80,8 @@ impl Driver {
             snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
             keep_segments: 5,
+            lease_checkpoints: true,
+            fast_lease_keep_alive: true,
             wal: tenet_wal::Options::default(),
             limits: tenet_member::Limits::default(),
             watch: tenet_member::WatchOptions::default(),

@@ -14,7 +14,8 @@ use tenet_cli::value::Value;
 use super::flags::{clustering, features, logging, member, security};
 use super::load::Start;
 use super::{
-    ClusterState, Keepalive, Notices, ServerConfig, Stop, access, cluster, describe, validate,
+    ClusterState, Keepalive, Notices, ServerConfig, Stop, access, cluster, describe, gates,
+    validate,
 };
 
 /// Watches are not told how far they are more often than this.
@@ -165,6 +166,11 @@ impl Start<'_> {
             },
             socket_reuse_port: settings.bool(&member::SOCKET_REUSE_PORT),
             pre_vote: settings.bool(&clustering::PRE_VOTE),
+            lease_checkpoint: gates::lease_checkpoint(settings.list(&member::FEATURE_GATES)),
+            fast_lease_keep_alive: gates::enabled(
+                settings.list(&member::FEATURE_GATES),
+                "FastLeaseKeepAlive",
+            ),
             max_wals: Some(count(&member::MAX_WALS)).filter(|&count| count > 0),
             log: self.log.clone().unwrap_or_default(),
             extensive_metrics: settings.text(&logging::METRICS) == "extensive",

@@ -13,8 +13,8 @@ struct Gate {
     name: &'static str,
     default: bool,
     beta: bool,
-    /// Whether both values do the same here.
-    indifferent: bool,
+    /// Whether either value may be given here.
+    free: bool,
 }
 
 const fn alpha(name: &'static str) -> Gate {
@@ -22,7 +22,7 @@ const fn alpha(name: &'static str) -> Gate {
         name,
         default: false,
         beta: false,
-        indifferent: false,
+        free: false,
     }
 }
 
@@ -31,23 +31,32 @@ const ALL_BETA: &str = "AllBeta";
 
 static GATES: &[Gate] = &[
     Gate {
-        indifferent: true,
+        free: true,
         ..alpha(ALL_ALPHA)
     },
     Gate {
         beta: true,
-        indifferent: true,
+        free: true,
         ..alpha(ALL_BETA)
     },
     alpha("CompactHashCheck"),
     Gate {
         default: true,
         beta: true,
+        free: true,
         ..alpha("FastLeaseKeepAlive")
     },
     alpha("InitialCorruptCheck"),
-    alpha("LeaseCheckpoint"),
-    alpha("LeaseCheckpointPersist"),
+    // On here unless it is switched off: see `lease_checkpoint`.
+    Gate {
+        free: true,
+        ..alpha("LeaseCheckpoint")
+    },
+    // Every checkpoint is kept, as by etcd in clusters of version 3.6 and later.
+    Gate {
+        free: true,
+        ..alpha("LeaseCheckpointPersist")
+    },
     alpha("PriorityRequest"),
     alpha("SetMemberLocalAddr"),
     alpha("StopGRPCServiceOnDefrag"),
@@ -55,7 +64,7 @@ static GATES: &[Gate] = &[
     Gate {
         default: true,
         beta: true,
-        indifferent: true,
+        free: true,
         ..alpha("TxnModeWriteWithSharedBuffer")
     },
 ];
@@ -119,10 +128,15 @@ pub(crate) fn enabled(pairs: &[String], name: &str) -> bool {
         .is_some_and(|gate| is_on(&set, gate))
 }
 
+/// Whether what is left of leases is written down: unless it is switched off by name.
+pub(crate) fn lease_checkpoint(pairs: &[String]) -> bool {
+    parse_set(pairs).get("LeaseCheckpoint") != Some(&false)
+}
+
 /// The first gate whose value differs from its default and would matter.
 pub(crate) fn first_refused(pairs: &[String]) -> Option<String> {
     let set = parse_set(pairs);
-    let refused = |gate: &&Gate| !gate.indifferent && is_on(&set, gate) != gate.default;
+    let refused = |gate: &&Gate| !gate.free && is_on(&set, gate) != gate.default;
     GATES
         .iter()
         .find(refused)
@@ -177,15 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn defaults_and_indifferent_gates_are_not_refused() {
+    fn defaults_and_free_gates_are_not_refused() {
         let indifferent =
             "TxnModeWriteWithSharedBuffer=false,FastLeaseKeepAlive=true,InitialCorruptCheck=false";
         assert_eq!(first_refused(&give(&[indifferent]).expect("valid")), None);
-        let off = give(&["FastLeaseKeepAlive=false"]).expect("valid");
-        assert_eq!(
-            first_refused(&off).as_deref(),
-            Some("FastLeaseKeepAlive=false")
-        );
+        let off = give(&["PriorityRequest=true"]).expect("valid");
+        assert_eq!(first_refused(&off).as_deref(), Some("PriorityRequest=true"));
+    }
+
+    #[test]
+    fn gates_of_leases_are_free_and_checkpoints_are_on_unless_switched_off() {
+        let lease = "FastLeaseKeepAlive=false,LeaseCheckpoint=true,LeaseCheckpointPersist=true";
+        let pairs = give(&[lease]).expect("valid");
+        assert_eq!(first_refused(&pairs), None);
+        assert!(!enabled(&pairs, "FastLeaseKeepAlive"));
+        assert!(lease_checkpoint(&pairs) && lease_checkpoint(&[]));
+        let off = give(&["LeaseCheckpoint=false"]).expect("valid");
+        assert_eq!(first_refused(&off), None);
+        assert!(!lease_checkpoint(&off));
     }
 
     #[test]

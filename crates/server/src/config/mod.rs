@@ -90,6 +90,10 @@ pub struct ServerConfig {
     pub socket_reuse_port: bool,
     /// Ask before campaigning.
     pub pre_vote: bool,
+    /// Write down what is left of leases, so that it survives restarts.
+    pub lease_checkpoint: bool,
+    /// Renew known leases without waiting for all committed entries to be applied.
+    pub fast_lease_keep_alive: bool,
     /// Released log files to keep; `None` keeps all.
     pub max_wals: Option<usize>,
     /// The log.

@@ -128,7 +128,7 @@ pub(super) fn flat<T>(result: Result<Result<T, ApiError>, Status>) -> Result<T, 
 }
 
 /// Runs `work` in a task of its own, which ends with the returned future.
-fn own_task<F>(work: F) -> OwnTask<F::Output>
+pub(super) fn own_task<F>(work: F) -> OwnTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -137,7 +137,7 @@ where
 }
 
 /// See [`own_task`].
-struct OwnTask<T>(JoinHandle<T>);
+pub(super) struct OwnTask<T>(JoinHandle<T>);
 
 impl<T> Future for OwnTask<T> {
     type Output = T;

@@ -2,14 +2,50 @@
 
 use super::call::Call;
 use super::duplex::Session;
+use super::kv::{flat, own_task};
+use super::method::{LeaseLeaseGrant, LeaseLeaseLeases, LeaseLeaseRevoke, LeaseLeaseTimeToLive};
 use super::outbox::Outbox;
 use super::status::Status;
 use crate::api::Api;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+
+pub(super) async fn grant<A: Api>(api: &A, call: &mut Call<'_>) {
+    let Some(request) = call.receive::<LeaseLeaseGrant>(api).await else {
+        return;
+    };
+    let result = call.race(pin!(api.lease_grant(request))).await;
+    call.answer(flat(result)).await;
+}
+
+pub(super) async fn revoke<A: Api>(api: &A, call: &mut Call<'_>) {
+    let Some(request) = call.receive::<LeaseLeaseRevoke>(api).await else {
+        return;
+    };
+    let result = call.race(pin!(api.lease_revoke(request))).await;
+    call.answer(flat(result)).await;
+}
+
+pub(super) async fn time_to_live<A: Api>(api: &A, call: &mut Call<'_>) {
+    let Some(request) = call.receive::<LeaseLeaseTimeToLive>(api).await else {
+        return;
+    };
+    let result = call.race(pin!(api.lease_time_to_live(request))).await;
+    call.answer(flat(result)).await;
+}
+
+pub(super) async fn leases<A: Api>(api: &A, call: &mut Call<'_>) {
+    let Some(_) = call.receive::<LeaseLeaseLeases>(api).await else {
+        return;
+    };
+    let api = api.clone();
+    let work = own_task(async move { api.lease_leases().await });
+    let result = call.race(pin!(work)).await;
+    call.answer(flat(result)).await;
+}
 
 /// Renews leases as the client asks, one after the other, until it ends its side.
 pub(super) async fn keep_alive<A: Api>(api: &A, call: &mut Call<'_>) {

@@ -258,6 +258,50 @@ impl Api for Fake {
         Err(ApiError::FutureRevision)
     }
 
+    async fn lease_grant(
+        &self,
+        request: pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, ApiError> {
+        self.grant(request.id, request.ttl);
+        Ok(pb::LeaseGrantResponse {
+            header: self.header(1),
+            id: request.id,
+            ttl: request.ttl,
+            error: String::new(),
+        })
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, ApiError> {
+        let gone = lock(&self.0.leases).remove(&request.id);
+        gone.ok_or(ApiError::LeaseNotFound)?;
+        Ok(pb::LeaseRevokeResponse {
+            header: self.header(1),
+        })
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: pb::LeaseTimeToLiveRequest,
+    ) -> Result<pb::LeaseTimeToLiveResponse, ApiError> {
+        Ok(pb::LeaseTimeToLiveResponse {
+            header: self.header(1),
+            id: request.id,
+            ttl: lock(&self.0.leases).get(&request.id).copied().unwrap_or(-1),
+            ..Default::default()
+        })
+    }
+
+    async fn lease_leases(&self) -> Result<pb::LeaseLeasesResponse, ApiError> {
+        let leases = lock(&self.0.leases);
+        Ok(pb::LeaseLeasesResponse {
+            header: self.header(1),
+            leases: leases.keys().map(|&id| pb::LeaseStatus { id }).collect(),
+        })
+    }
+
     async fn lease_keep_alive(
         &self,
         request: pb::LeaseKeepAliveRequest,

@@ -196,8 +196,8 @@ async fn unknown_methods_are_named() {
         ("/foo", "malformed method name: \"/foo\""),
         // Not served yet: the same words, since those are what clients understand.
         (
-            "/etcdserverpb.Lease/LeaseGrant",
-            "unknown method LeaseGrant for service etcdserverpb.Lease",
+            "/etcdserverpb.Auth/AuthEnable",
+            "unknown method AuthEnable for service etcdserverpb.Auth",
         ),
     ] {
         assert_failed(&client.send(request(path), range_frame()).await, 12, text);

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod determinism;
+mod leases;
 mod power_loss;
 mod scene;
 mod watches;

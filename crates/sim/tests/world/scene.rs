@@ -53,6 +53,8 @@ pub(crate) fn options() -> Options {
         snapshot_count: 12,
         snapshot_catchup_entries: 3,
         keep_segments: 1,
+        lease_checkpoints: true,
+        fast_lease_keep_alive: true,
         wal: tenet_wal::Options {
             segment_bytes: 4 * 1024,
         },

@@ -294,7 +294,7 @@ pub static FEATURE_GATES: Flag = Flag::new(
     "Switches of features, as Name=true,Name=false.",
 )
 .in_file()
-.except("a gate that would change what the server does is refused by its name");
+.except("a gate that asks for what does not exist yet is refused by its name; LeaseCheckpoint is on unless it is switched off");
 
 /// The flags of this group.
 pub static FLAGS: &[&Flag] = &[
