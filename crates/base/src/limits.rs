@@ -104,6 +104,22 @@ pub const CLIENT_RETRY_WAIT_MS: u64 = 25;
 pub const CLIENT_CONNECT_TIMEOUT_MS: u64 = 20_000;
 /// Longest wait of the client between two attempts to connect to one endpoint.
 pub const CLIENT_CONNECT_WAIT_MS_MAX: u64 = 5_000;
+/// Bytes of updates that a watch of the client keeps for a caller who does not read. Beyond it the
+/// watch is ended at the server, and begun again where it stopped once half of them are read.
+pub const CLIENT_WATCH_BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Watches of the client that the server has been asked for and has not answered yet, per stream.
+pub const CLIENT_WATCH_CREATES_MAX: usize = 64;
+/// Requests on a stream of the client that are not written yet.
+pub const CLIENT_STREAM_QUEUE_MAX: usize = 64;
+/// First wait of the client before a broken stream is opened again.
+pub const CLIENT_STREAM_WAIT_MS: u64 = 50;
+/// Longest wait of the client before a broken stream is opened again.
+pub const CLIENT_STREAM_WAIT_MS_MAX: u64 = 5_000;
+/// Time that the client gives the first renewal of a lease whose time to live it does not know.
+pub const CLIENT_KEEP_ALIVE_FIRST_MS: u64 = 5_000;
+/// Answers of one lease's keep-alive that the client keeps for a caller who does not read; later
+/// ones are dropped, the lease is renewed all the same.
+pub const CLIENT_KEEP_ALIVE_ANSWERS_MAX: usize = 16;
 
 /// Streams that one client connection may have open (`--max-concurrent-streams` lowers it).
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 100_000;

@@ -53,11 +53,6 @@ impl Client {
     /// Fetches a new token in the middle of a call, within its deadline.
     pub(crate) async fn renew_token(&self, deadline: Option<Instant>) -> Result<(), Error> {
         let deadline = deadline.map_or(Deadline::None, Deadline::At);
-        Client {
-            shared: self.shared.clone(),
-            deadline,
-        }
-        .authenticate()
-        .await
+        self.with(deadline).authenticate().await
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::keep_alive::Keeper;
 use crate::transport::{Endpoint, Pool};
+use crate::watch::Hub;
 use crate::{Config, ConfigError, Credentials};
 
 /// A handle on one cluster. Cheap to clone; clones share connections.
@@ -13,6 +16,8 @@ use crate::{Config, ConfigError, Credentials};
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadline: Deadline,
+    /// What all keys begin with, unseen by the caller; empty for the whole key space.
+    pub(crate) prefix: Bytes,
 }
 
 #[derive(Clone, Copy)]
@@ -27,6 +32,20 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) pool: Arc<Pool>,
     pub(crate) token: RwLock<Option<tonic::metadata::AsciiMetadataValue>>,
+    hub: Arc<Hub>,
+    hub_with_leader: Arc<Hub>,
+    pub(crate) keeper: Arc<Keeper>,
+}
+
+impl Shared {
+    /// Where watches run that require a leader, or do not.
+    pub(crate) fn hub(&self, require_leader: bool) -> Arc<Hub> {
+        if require_leader {
+            self.hub_with_leader.clone()
+        } else {
+            self.hub.clone()
+        }
+    }
 }
 
 impl Client {
@@ -52,10 +71,14 @@ impl Client {
             config,
             pool,
             token: RwLock::new(token),
+            hub: Hub::new(false),
+            hub_with_leader: Hub::new(true),
+            keeper: Keeper::new(),
         };
         Ok(Client {
             shared: Arc::new(shared),
             deadline: Deadline::None,
+            prefix: Bytes::new(),
         })
     }
 
@@ -70,6 +93,7 @@ impl Client {
         let client = Client::new(config)?;
         Ok(Client {
             deadline: self.deadline,
+            prefix: self.prefix.clone(),
             ..client
         })
     }
@@ -77,19 +101,25 @@ impl Client {
     /// A clone whose calls each end after `timeout`.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Client {
-        Client {
-            shared: self.shared.clone(),
-            deadline: Deadline::After(timeout),
-        }
+        self.with(Deadline::After(timeout))
     }
 
     /// A clone whose calls end at `deadline`.
     #[must_use]
     pub fn with_deadline(&self, deadline: std::time::Instant) -> Client {
+        self.with(Deadline::At(deadline.into()))
+    }
+
+    pub(crate) fn with(&self, deadline: Deadline) -> Client {
         Client {
-            shared: self.shared.clone(),
-            deadline: Deadline::At(deadline.into()),
+            deadline,
+            ..self.clone()
         }
+    }
+
+    /// For tasks that outlive the call that began them.
+    pub(crate) fn without_deadline(&self) -> Client {
+        self.with(Deadline::None)
     }
 
     /// The endpoints it was made with.

@@ -47,6 +47,23 @@ impl Error {
     }
 }
 
+impl From<Status> for Error {
+    fn from(status: Status) -> Error {
+        status.into_error()
+    }
+}
+
+impl Error {
+    /// As a status, whatever it was made from.
+    pub(crate) fn into_status(self) -> Status {
+        match self {
+            Error::Api(error) => Status::new(error.code(), error.text()),
+            Error::Status(status) => status,
+            Error::Deadline => Status::new(Code::DeadlineExceeded, "context deadline exceeded"),
+        }
+    }
+}
+
 /// Errors that say that a request was given up while it may be in the log have an open outcome.
 fn refuses_before_proposing(error: ApiError) -> bool {
     !matches!(

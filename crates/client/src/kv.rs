@@ -14,18 +14,18 @@ use crate::{Client, Error};
 impl Client {
     /// Reads a range of keys.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
-        call!(
-            self,
-            "/etcdserverpb.KV/Range",
-            Read,
-            KvClient::range,
-            request
-        )
+        let request = self.range_request_inward(request)?;
+        let name = "/etcdserverpb.KV/Range";
+        let answer = call!(self, name, Read, KvClient::range, request)?;
+        Ok(self.range_outward(answer))
     }
 
     /// Puts one key.
     pub async fn put(&self, request: PutRequest) -> Result<PutResponse, Error> {
-        call!(self, "/etcdserverpb.KV/Put", Write, KvClient::put, request)
+        let request = self.put_inward(request)?;
+        let name = "/etcdserverpb.KV/Put";
+        let answer = call!(self, name, Write, KvClient::put, request)?;
+        Ok(self.put_outward(answer))
     }
 
     /// Deletes a range of keys.
@@ -33,18 +33,18 @@ impl Client {
         &self,
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, Error> {
-        call!(
-            self,
-            "/etcdserverpb.KV/DeleteRange",
-            Write,
-            KvClient::delete_range,
-            request
-        )
+        let request = self.delete_inward(request)?;
+        let name = "/etcdserverpb.KV/DeleteRange";
+        let answer = call!(self, name, Write, KvClient::delete_range, request)?;
+        Ok(self.delete_outward(answer))
     }
 
     /// Runs a transaction.
     pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Error> {
-        call!(self, "/etcdserverpb.KV/Txn", Write, KvClient::txn, request)
+        let request = self.txn_inward(request)?;
+        let name = "/etcdserverpb.KV/Txn";
+        let answer = call!(self, name, Write, KvClient::txn, request)?;
+        Ok(self.txn_outward(answer))
     }
 
     /// Drops the history before a revision.
@@ -61,6 +61,7 @@ impl Client {
     /// Reads a range of keys in parts, all of one revision, for ranges that are large. A failure
     /// is not repeated.
     pub async fn range_stream(&self, request: RangeRequest) -> Result<RangeStream, Error> {
+        let request = self.range_request_inward(request)?;
         let deadline = self.deadline.instant();
         // A stream cannot be repeated with a new token once it has begun, so it begins with one.
         self.renew_token(deadline).await?;
@@ -104,7 +105,10 @@ impl RangeStream {
     #[allow(clippy::missing_errors_doc)]
     pub async fn next(&mut self) -> Result<Option<RangeResponse>, Error> {
         match within(self.deadline, self.parts.message()).await {
-            Some(Ok(Some(part))) => Ok(Some(part.range_response.unwrap_or_default())),
+            Some(Ok(Some(part))) => {
+                let part = part.range_response.unwrap_or_default();
+                Ok(Some(self.client.range_outward(part)))
+            }
             Some(Ok(None)) => Ok(None),
             Some(Err(error)) => Err(self.client.status_of(&error).into_error()),
             None => Err(Error::Deadline),

@@ -1,158 +1,19 @@
-//! The client against a server that does as each test says, frame by frame: what is repeated, what
-//! is not, and how failures are told.
+//! Unary calls: what is repeated, what is not, and how failures are told.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{HeaderMap, Response};
+use tenet_client::kv_proto::KeyValue;
 use tenet_client::proto::{PutRequest, PutResponse, RangeRequest, RangeResponse};
 use tenet_client::proto::{RangeStreamResponse, TxnRequest};
 use tenet_client::{Client, Config, ConfigError, Credentials, Error, FailedAttempt, Observer};
-use tenet_proto::mvccpb::KeyValue;
 use tenet_proto::prost::Message;
 use tenet_proto::{ApiError, Code};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server does with one request.
-#[derive(Clone)]
-enum Act {
-    /// Answers with these messages.
-    Answer(Vec<Bytes>),
-    /// Answers with a status that is not OK.
-    Fail(Code, &'static str),
-    /// Refuses the stream: HTTP/2's promise that nothing was done.
-    Refuse,
-    /// Drops the connection in the middle of the request.
-    Hang,
-    /// Never answers.
-    Wait,
-}
-
-/// A request that came.
-#[derive(Clone, Debug)]
-struct Came {
-    path: String,
-    body: Bytes,
-    headers: HeaderMap,
-}
-
-struct Server {
-    address: SocketAddr,
-    came: Arc<Mutex<Vec<Came>>>,
-}
-
-impl Server {
-    /// Acts in order; the last act is repeated.
-    async fn start(acts: impl IntoIterator<Item = Act>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let came = Arc::new(Mutex::new(Vec::new()));
-        let acts: Arc<Mutex<VecDeque<Act>>> = Arc::new(Mutex::new(acts.into_iter().collect()));
-        let seen = came.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, acts.clone(), seen.clone()));
-            }
-        });
-        Server { address, came }
-    }
-
-    fn client(&self) -> Client {
-        Client::new(Config::new([self.address.to_string()])).unwrap()
-    }
-
-    fn came(&self) -> Vec<Came> {
-        self.came.lock().unwrap().clone()
-    }
-}
-
-async fn serve(socket: TcpStream, acts: Arc<Mutex<VecDeque<Act>>>, came: Arc<Mutex<Vec<Came>>>) {
-    let mut connection = h2::server::handshake(socket).await.unwrap();
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        let act = {
-            let mut acts = acts.lock().unwrap();
-            if acts.len() > 1 {
-                acts.pop_front()
-            } else {
-                acts.front().cloned()
-            }
-            .unwrap()
-        };
-        let (head, body) = request.into_parts();
-        let path = head.uri.path().to_owned();
-        let headers = head.headers;
-        match act {
-            Act::Hang => {
-                came.lock().unwrap().push(Came {
-                    path,
-                    body: Bytes::new(),
-                    headers,
-                });
-                return;
-            }
-            act => {
-                let came = came.clone();
-                tokio::spawn(async move {
-                    let body = read(body).await;
-                    came.lock().unwrap().push(Came {
-                        path,
-                        body,
-                        headers,
-                    });
-                    respond_with(act, respond).await;
-                });
-            }
-        }
-    }
-}
-
-async fn read(mut body: RecvStream) -> Bytes {
-    let mut bytes = BytesMut::new();
-    while let Some(Ok(part)) = body.data().await {
-        let _ = body.flow_control().release_capacity(part.len());
-        bytes.extend_from_slice(&part);
-    }
-    // Flag and length of the message.
-    bytes.advance(5.min(bytes.len()));
-    bytes.freeze()
-}
-
-async fn respond_with(act: Act, mut respond: SendResponse<Bytes>) {
-    let head = || Response::builder().header("content-type", "application/grpc");
-    match act {
-        Act::Answer(messages) => {
-            let response = head().body(()).unwrap();
-            let mut stream = respond.send_response(response, false).unwrap();
-            for message in messages {
-                let mut frame = BytesMut::new();
-                frame.put_u8(0);
-                frame.put_u32(u32::try_from(message.len()).unwrap());
-                frame.extend_from_slice(&message);
-                stream.send_data(frame.freeze(), false).unwrap();
-            }
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", "0".parse().unwrap());
-            stream.send_trailers(trailers).unwrap();
-        }
-        Act::Fail(code, text) => {
-            let response = head()
-                .header("grpc-status", (code as u8).to_string())
-                .header("grpc-message", text.replace(' ', "%20"))
-                .body(())
-                .unwrap();
-            respond.send_response(response, true).unwrap();
-        }
-        Act::Refuse => respond.send_reset(Reason::REFUSED_STREAM),
-        Act::Wait => std::future::pending().await,
-        Act::Hang => unreachable!("done with the connection"),
-    }
-}
+use crate::scripted::{Act, Server, serve};
 
 fn ok(message: &impl Message) -> Act {
     Act::Answer(vec![message.encode_to_vec().into()])
