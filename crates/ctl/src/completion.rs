@@ -267,7 +267,8 @@ mod tests {
             (&["completion", "f"], &["fish"]),
             (&["help", "def"], &["defrag"]),
             (&["get", "k"], &[]),
-            (&["lease", ""], &[]),
+            (&["lease", "t"], &["timetolive"]),
+            (&["snapshot", ""], &[]),
         ] {
             assert_eq!(names(line).0, expected, "{line:?}");
         }

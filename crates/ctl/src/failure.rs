@@ -8,14 +8,33 @@ use tenet_proto::ApiError;
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Error = 1,
-    BadConnection = 2,
-    InvalidInput = 3,
-    BadFeature = 4,
-    Io = 6,
-    BadArgs = 128,
+    Error,
+    BadConnection,
+    InvalidInput,
+    BadFeature,
+    Interrupted,
+    Io,
+    BadArgs,
     /// What a shell reports of a program that was ended by a closed pipe.
-    ClosedPipe = 141,
+    ClosedPipe,
+    /// That of a program that was run.
+    Child(u8),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Exit::Error => 1,
+            Exit::BadConnection => 2,
+            Exit::InvalidInput => 3,
+            Exit::BadFeature => 4,
+            Exit::Interrupted => 5,
+            Exit::Io => 6,
+            Exit::BadArgs => 128,
+            Exit::ClosedPipe => 141,
+            Exit::Child(code) => code,
+        }
+    }
 }
 
 /// The end of a command that did not do what was asked.

@@ -193,6 +193,7 @@ pub(crate) fn completions(flag: &Flag) -> &'static [&'static str] {
     match flag.name {
         "write-out" => Format::NAMES,
         "consistency" => &["l", "s"],
+        "load" => &["small", "medium", "large", "xLarge"],
         "order" => &["ASCEND", "DESCEND"],
         "sort-by" => &["CREATE", "KEY", "MODIFY", "VALUE", "VERSION"],
         _ => &[],

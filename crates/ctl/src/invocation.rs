@@ -30,6 +30,8 @@ pub(crate) struct Invocation {
     pub(crate) settings: Settings,
     /// The arguments that are no flags. Keys and values are bytes, not text.
     pub(crate) args: Vec<Vec<u8>>,
+    /// Everything after the name of the program, as it came.
+    pub(crate) line: Vec<Vec<u8>>,
     /// How the program is called in its own texts.
     pub(crate) program: &'static str,
 }
@@ -100,13 +102,16 @@ impl Invocation {
             let setting = self.settings.get(flag);
             inherited.put(flag, setting.value.clone(), setting.source);
         }
-        let variables: Vec<env::Variable> = std::env::vars_os()
-            .map(|(name, value)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    value.to_string_lossy().into_owned(),
-                )
-            })
+        let variables = std::env::vars_os().map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        });
+        // Some are no flag's, and are looked at by the command itself.
+        let own = self.path.command().variables;
+        let variables: Vec<env::Variable> = variables
+            .filter(|(name, _)| !own.contains(&&name[..]))
             .collect();
         // A value that is none leaves the flag alone, without a word, as in etcdctl.
         let report = env::apply(&mut inherited, ENV_PREFIX, &variables, env::give_as_ctl);

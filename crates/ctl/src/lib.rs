@@ -4,7 +4,9 @@
 //! exit codes are its, so that scripts see no difference. Help and completion scripts are ours.
 //! What is known and not there yet is refused in words that say so ([`not_there_yet`]).
 //!
-//! Known differences: etcdctl panics or waits for ever at some lines of a transaction, which are
+//! Known differences: the progress bars of `check` are ours, and shown on terminals only; a lock or
+//! candidacy that is interrupted while it waits ends its lease, which etcdctl leaves to run out; a
+//! lease that was granted in a call with an open outcome is not asked for again; etcdctl panics or waits for ever at some lines of a transaction, which are
 //! refused here; a value that an environment variable has wrong leaves the default here and zero
 //! there; an answer that cannot be written ends with exit code 6 here and unnoticed there.
 
@@ -42,7 +44,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let program = if is_etcdctl { "etcdctl" } else { "tenet ctl" };
     match run(program, &args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => ExitCode::from(exit as u8),
+        Err(exit) => ExitCode::from(exit.code()),
     }
 }
 
@@ -82,11 +84,16 @@ fn run(program: &'static str, args: &[OsString]) -> Result<(), Exit> {
             return Err(Exit::Error);
         }
     };
-    let args: Vec<OsString> = left.iter().map(|place| args[*place].clone()).collect();
-    run_command(&path, program, args).map_err(|failure| report(&failure, &path, program))
+    let left: Vec<OsString> = left.iter().map(|place| args[*place].clone()).collect();
+    run_command(&path, program, args, left).map_err(|failure| report(&failure, &path, program))
 }
 
-fn run_command(path: &Path, program: &'static str, args: Vec<OsString>) -> Result<(), Failure> {
+fn run_command(
+    path: &Path,
+    program: &'static str,
+    line: &[OsString],
+    args: Vec<OsString>,
+) -> Result<(), Failure> {
     let words: Vec<String> = args
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -124,6 +131,7 @@ fn run_command(path: &Path, program: &'static str, args: Vec<OsString>) -> Resul
         path: path.clone(),
         settings,
         args,
+        line: line.iter().map(|word| word.clone().into_vec()).collect(),
         program,
     })
 }
@@ -162,16 +170,10 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_listed() {
         let names = not_there_yet();
-        for name in [
-            "watch",
-            "lease grant",
-            "member add",
-            "snapshot save",
-            "role get",
-        ] {
+        for name in ["make-mirror", "member add", "snapshot save", "role get"] {
             assert!(names.iter().any(|listed| listed == name), "{name}");
         }
-        for name in ["get", "member list", "lease", "endpoint status"] {
+        for name in ["get", "watch", "lease grant", "lock", "endpoint status"] {
             assert!(!names.iter().any(|listed| listed == name), "{name}");
         }
     }

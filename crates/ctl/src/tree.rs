@@ -22,6 +22,8 @@ pub(crate) struct Command {
     pub(crate) flags: &'static [&'static Flag],
     /// Flags of its own and of all commands below it.
     pub(crate) shared: &'static [&'static Flag],
+    /// Variables of the environment that it looks at and that belong to no flag.
+    pub(crate) variables: &'static [&'static str],
     pub(crate) commands: &'static [&'static Command],
     pub(crate) run: Run,
 }
@@ -42,6 +44,7 @@ impl Command {
             section,
             flags: &[],
             shared: &[],
+            variables: &[],
             commands: &[],
             run: Run::Later,
         }

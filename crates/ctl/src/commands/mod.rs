@@ -1,14 +1,20 @@
 //! The commands.
 
 mod alarm;
+mod check;
+mod child;
 mod compaction;
 mod del;
+mod elect;
 mod endpoint;
 mod get;
+mod lease;
+mod lock;
 mod member;
 mod put;
 mod txn;
 mod utility;
+mod watch;
 
 use std::io::Write as _;
 
@@ -25,6 +31,7 @@ pub(crate) static ROOT: Command = Command {
     section: None,
     flags: &[],
     shared: flags::GLOBAL,
+    variables: &[],
     commands: &[
         &get::COMMAND,
         &put::COMMAND,
@@ -35,18 +42,18 @@ pub(crate) static ROOT: Command = Command {
         &endpoint::DEFRAG,
         &endpoint::COMMAND,
         &MOVE_LEADER,
-        &WATCH,
+        &watch::COMMAND,
         &utility::VERSION,
-        &LEASE,
+        &lease::COMMAND,
         &member::COMMAND,
         &SNAPSHOT,
         &MAKE_MIRROR,
-        &LOCK,
-        &ELECT,
+        &lock::COMMAND,
+        &elect::COMMAND,
         &AUTH,
         &USER,
         &ROLE,
-        &CHECK,
+        &check::COMMAND,
         &utility::COMPLETION,
         &DOWNGRADE,
         &utility::OPTIONS,
@@ -61,32 +68,6 @@ static MOVE_LEADER: Command = Command::new(
     "Hands leadership to another member",
     Some(Section::Maintenance),
 );
-static WATCH: Command = Command::new(
-    "watch",
-    "[options] [key or prefix] [range_end] [--] [exec-command arg1 arg2 ...]",
-    "Shows changes as they happen",
-    Some(Section::KeyValue),
-);
-static LEASE: Command = Command {
-    commands: &[
-        &Command::below("grant", "<ttl>", "Makes a lease"),
-        &Command::below("revoke", "<leaseID>", "Ends a lease"),
-        &Command::below(
-            "timetolive",
-            "<leaseID> [options]",
-            "Shows what is left of a lease",
-        ),
-        &Command::below("list", "", "Lists the leases"),
-        &Command::below("keep-alive", "[options] <leaseID>", "Renews a lease"),
-    ],
-    run: Run::Help,
-    ..Command::new(
-        "lease",
-        "<subcommand>",
-        "Makes, renews and ends leases",
-        Some(Section::KeyValue),
-    )
-};
 static SNAPSHOT: Command = Command {
     commands: &[&Command::below(
         "save",
@@ -106,18 +87,6 @@ static MAKE_MIRROR: Command = Command::new(
     "[options] <destination>",
     "Copies keys to another cluster as they change",
     Some(Section::Utility),
-);
-static LOCK: Command = Command::new(
-    "lock",
-    "<lockname> [exec-command arg1 arg2 ...]",
-    "Holds a lock",
-    Some(Section::Concurrency),
-);
-static ELECT: Command = Command::new(
-    "elect",
-    "<election-name> [proposal]",
-    "Takes part in an election, or watches one",
-    Some(Section::Concurrency),
 );
 static AUTH: Command = Command {
     commands: &[
@@ -186,23 +155,6 @@ static ROLE: Command = Command {
         "<subcommand>",
         "Manages roles",
         Some(Section::Authentication),
-    )
-};
-static CHECK: Command = Command {
-    commands: &[
-        &Command::below("perf", "[options]", "Measures how fast the cluster is"),
-        &Command::below(
-            "datascale",
-            "[options]",
-            "Measures the memory that data takes",
-        ),
-    ],
-    run: Run::Help,
-    ..Command::new(
-        "check",
-        "<subcommand>",
-        "Measures the cluster",
-        Some(Section::Utility),
     )
 };
 static DOWNGRADE: Command = Command {

@@ -4,13 +4,14 @@ use std::io::{Result, Write};
 
 use tenet_cli::print::quote::quoted;
 use tenet_proto::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, MemberListResponse, PutResponse,
-    RangeResponse, ResponseHeader, StatusResponse, TxnResponse, response_op::Response,
+    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseTimeToLiveResponse,
+    MemberListResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
+    response_op::Response,
 };
 use tenet_proto::mvccpb::KeyValue;
 
-use super::simple::alarm_name;
-use super::{Answer, Display, Health};
+use super::simple::{alarm_name, event_name};
+use super::{Answer, Display, Health, Watched, lease_hex};
 
 pub(super) fn write(out: &mut impl Write, display: Display, answer: &Answer<'_>) -> Result<()> {
     let mut fields = Fields {
@@ -31,6 +32,16 @@ pub(super) fn write(out: &mut impl Write, display: Display, answer: &Answer<'_>)
         Answer::Hashes(hashes) => hashes
             .iter()
             .try_for_each(|(endpoint, hash)| fields.hash(endpoint, hash)),
+        Answer::Watch(watched) => fields.watch(watched),
+        Answer::Granted(answer) => fields.lease(answer.header.as_ref(), answer.id, answer.ttl),
+        Answer::Revoked(_, answer) => fields.header(answer.header.as_ref()),
+        Answer::KeptAlive(answer) => fields.lease(answer.header.as_ref(), answer.id, answer.ttl),
+        Answer::TimeToLive(answer, _) => fields.time_to_live(answer),
+        Answer::Leases(answer) => {
+            fields.header(answer.header.as_ref())?;
+            let mut leases = answer.leases.iter();
+            leases.try_for_each(|lease| fields.lease_id("ID", lease.id))
+        }
     }
 }
 
@@ -81,11 +92,42 @@ impl<W: Write> Fields<'_, W> {
         writeln!(self.out, "\"{prefix}ModRevision\" : {}", kv.mod_revision)?;
         writeln!(self.out, "\"{prefix}Version\" : {}", kv.version)?;
         writeln!(self.out, "\"{prefix}Value\" : {}", quoted(&kv.value))?;
+        self.lease_id(&format!("{prefix}Lease"), kv.lease)
+    }
+
+    fn lease_id(&mut self, name: &str, lease: i64) -> Result<()> {
         if self.hex {
-            writeln!(self.out, "\"{prefix}Lease\" : {}", lease_hex(kv.lease))
+            self.field(name, lease_hex(lease))
         } else {
-            writeln!(self.out, "\"{prefix}Lease\" : {}", kv.lease)
+            self.field(name, lease)
         }
+    }
+
+    fn watch(&mut self, watched: &Watched) -> Result<()> {
+        self.header(Some(&watched.header))?;
+        for event in &watched.events {
+            self.field("Type", event_name(event))?;
+            if let Some(kv) = &event.prev_kv {
+                self.key_value("Prev", kv)?;
+            }
+            self.key_value("", &event.kv.clone().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn lease(&mut self, header: Option<&ResponseHeader>, id: i64, ttl: i64) -> Result<()> {
+        self.header(header)?;
+        self.lease_id("ID", id)?;
+        self.field("TTL", ttl)
+    }
+
+    fn time_to_live(&mut self, answer: &LeaseTimeToLiveResponse) -> Result<()> {
+        self.lease(answer.header.as_ref(), answer.id, answer.ttl)?;
+        self.field("GrantedTTL", answer.granted_ttl)?;
+        answer
+            .keys
+            .iter()
+            .try_for_each(|key| self.quoted("Key", key))
     }
 
     fn range(&mut self, answer: &RangeResponse) -> Result<()> {
@@ -193,14 +235,5 @@ impl<W: Write> Fields<'_, W> {
         self.field("Hash", hash.hash)?;
         self.field("HashRevision", hash.hash_revision)?;
         self.end()
-    }
-}
-
-/// A lease in sixteen digits; a negative one is a sign and fifteen, as Go pads.
-fn lease_hex(lease: i64) -> String {
-    if lease < 0 {
-        format!("-{:015x}", lease.unsigned_abs())
-    } else {
-        format!("{lease:016x}")
     }
 }

@@ -3,15 +3,16 @@
 
 use std::io::{Result, Write};
 
-use tenet_cli::print::json::{Object, list};
+use tenet_cli::print::json::{Object, base64, list};
 use tenet_proto::etcdserverpb::{
-    AlarmMember, AlarmResponse, DeleteRangeResponse, HashKvResponse, Member, MemberListResponse,
-    PutResponse, RangeResponse, ResponseHeader, ResponseOp, StatusResponse, TxnResponse,
-    response_op::Response,
+    AlarmMember, AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    Member, MemberListResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp,
+    StatusResponse, TxnResponse, response_op::Response,
 };
-use tenet_proto::mvccpb::KeyValue;
+use tenet_proto::mvccpb::{Event, KeyValue};
 
-use super::{Answer, Display, Health};
+use super::{Answer, Display, Health, Watched};
 
 pub(super) fn write(out: &mut impl Write, display: Display, answer: &Answer<'_>) -> Result<()> {
     match answer {
@@ -29,6 +30,12 @@ pub(super) fn write(out: &mut impl Write, display: Display, answer: &Answer<'_>)
         Answer::Hashes(hashes) => entries(out, hashes, |out, (endpoint, hash)| {
             entry(out, endpoint, "HashKV", |out| self::hash(out, hash))
         }),
+        Answer::Watch(watched) => watch(out, watched),
+        Answer::Granted(answer) => granted(out, answer),
+        Answer::Revoked(_, answer) => revoked(out, answer),
+        Answer::KeptAlive(answer) => kept_alive(out, answer),
+        Answer::TimeToLive(answer, _) => time_to_live(out, answer),
+        Answer::Leases(answer) => leases(out, answer),
     }?;
     out.write_all(b"\n")
 }
@@ -61,11 +68,15 @@ fn entry<W: Write>(
 fn header<W: Write>(object: &mut Object<'_, W>, header: Option<&ResponseHeader>) -> Result<()> {
     let Some(header) = header else { return Ok(()) };
     let mut object = Object::begin(object.name("header")?)?;
+    header_fields(&mut object, header)?;
+    object.end()
+}
+
+fn header_fields<W: Write>(object: &mut Object<'_, W>, header: &ResponseHeader) -> Result<()> {
     object.number("cluster_id", header.cluster_id)?;
     object.number("member_id", header.member_id)?;
     object.number("revision", header.revision)?;
-    object.number("raft_term", header.raft_term)?;
-    object.end()
+    object.number("raft_term", header.raft_term)
 }
 
 fn key_value<W: Write>(out: &mut W, kv: &KeyValue) -> Result<()> {
@@ -222,5 +233,81 @@ fn hash<W: Write>(out: &mut W, hash: &HashKvResponse) -> Result<()> {
     object.number("hash", hash.hash)?;
     object.number("compact_revision", hash.compact_revision)?;
     object.number("hash_revision", hash.hash_revision)?;
+    object.end()
+}
+
+/// A struct of the client's own, whose fields have no names for JSON and leave nothing out.
+fn watch<W: Write>(out: &mut W, watched: &Watched) -> Result<()> {
+    let mut object = Object::begin(out)?;
+    let mut header = Object::begin(object.name("Header")?)?;
+    header_fields(&mut header, &watched.header)?;
+    header.end()?;
+    entries(object.name("Events")?, &watched.events, event)?;
+    object.number_always("CompactRevision", watched.compact_revision)?;
+    object.bool_always("Canceled", watched.canceled)?;
+    object.bool_always("Created", false)?;
+    object.string_always("CancelReason", "")?;
+    object.end()
+}
+
+fn event<W: Write>(out: &mut W, event: &Event) -> Result<()> {
+    let mut object = Object::begin(out)?;
+    object.number("type", event.r#type)?;
+    if let Some(kv) = &event.kv {
+        key_value(object.name("kv")?, kv)?;
+    }
+    if let Some(kv) = &event.prev_kv {
+        key_value(object.name("prev_kv")?, kv)?;
+    }
+    object.end()
+}
+
+/// The answers about leases are structs of the client's own too, with the header's fields among
+/// theirs.
+fn with_header<W: Write>(out: &mut W, header: Option<ResponseHeader>) -> Result<Object<'_, W>> {
+    let mut object = Object::begin(out)?;
+    header_fields(&mut object, &header.unwrap_or_default())?;
+    Ok(object)
+}
+
+fn granted<W: Write>(out: &mut W, answer: &LeaseGrantResponse) -> Result<()> {
+    let mut object = with_header(out, answer.header)?;
+    object.number_always("ID", answer.id)?;
+    object.number_always("TTL", answer.ttl)?;
+    object.string_always("Error", &answer.error)?;
+    object.end()
+}
+
+fn revoked<W: Write>(out: &mut W, answer: &LeaseRevokeResponse) -> Result<()> {
+    let mut object = Object::begin(out)?;
+    header(&mut object, answer.header.as_ref())?;
+    object.end()
+}
+
+fn kept_alive<W: Write>(out: &mut W, answer: &LeaseKeepAliveResponse) -> Result<()> {
+    let mut object = with_header(out, answer.header)?;
+    object.number_always("ID", answer.id)?;
+    object.number_always("TTL", answer.ttl)?;
+    object.end()
+}
+
+fn time_to_live<W: Write>(out: &mut W, answer: &LeaseTimeToLiveResponse) -> Result<()> {
+    let mut object = with_header(out, answer.header)?;
+    object.number_always("id", answer.id)?;
+    object.number_always("ttl", answer.ttl)?;
+    object.number_always("granted-ttl", answer.granted_ttl)?;
+    entries(object.name("keys")?, &answer.keys, |out, key| {
+        base64(out, key)
+    })?;
+    object.end()
+}
+
+fn leases<W: Write>(out: &mut W, answer: &LeaseLeasesResponse) -> Result<()> {
+    let mut object = with_header(out, answer.header)?;
+    list(object.name("leases")?, &answer.leases, |out, lease| {
+        let mut object = Object::begin(out)?;
+        object.number_always("id", lease.id)?;
+        object.end()
+    })?;
     object.end()
 }

@@ -13,9 +13,11 @@ use std::io::Write;
 
 use tenet_cli::print::table;
 use tenet_proto::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, MemberListResponse, PutResponse,
-    RangeResponse, StatusResponse, TxnResponse,
+    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
+    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse,
+    PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
 };
+use tenet_proto::mvccpb::Event;
 
 use crate::failure::{Exit, Failure};
 
@@ -30,6 +32,33 @@ pub(crate) enum Answer<'a> {
     Health(&'a [Health]),
     Statuses(&'a [(String, StatusResponse)]),
     Hashes(&'a [(String, HashKvResponse)]),
+    Watch(&'a Watched),
+    Granted(&'a LeaseGrantResponse),
+    /// The lease, which the answer does not name.
+    Revoked(i64, &'a LeaseRevokeResponse),
+    KeptAlive(&'a LeaseKeepAliveResponse),
+    /// Whether keys were asked for.
+    TimeToLive(&'a LeaseTimeToLiveResponse, bool),
+    Leases(&'a LeaseLeasesResponse),
+}
+
+/// What a watch has to tell at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) header: ResponseHeader,
+    pub(crate) events: Vec<Event>,
+    pub(crate) compact_revision: i64,
+    /// Nothing follows.
+    pub(crate) canceled: bool,
+}
+
+/// A lease in sixteen digits; a negative one is a sign and fifteen, as Go pads.
+pub(crate) fn lease_hex(lease: i64) -> String {
+    if lease < 0 {
+        format!("-{:015x}", lease.unsigned_abs())
+    } else {
+        format!("{lease:016x}")
+    }
 }
 
 /// The outcome of a health check.
@@ -130,7 +159,13 @@ fn write_table(out: &mut impl Write, answer: &Answer<'_>) -> std::io::Result<boo
         | Answer::Put(_)
         | Answer::Delete(_)
         | Answer::Txn(_)
-        | Answer::Alarms(_) => return Ok(false),
+        | Answer::Alarms(_)
+        | Answer::Watch(_)
+        | Answer::Granted(_)
+        | Answer::Revoked(..)
+        | Answer::KeptAlive(_)
+        | Answer::TimeToLive(..)
+        | Answer::Leases(_) => return Ok(false),
     };
     out.write_all(table::render(headings, &rows).as_bytes())?;
     Ok(true)

@@ -4,12 +4,13 @@ use std::io::{Result, Write};
 
 use tenet_cli::print::quote::write_hex;
 use tenet_proto::etcdserverpb::{
-    AlarmMember, AlarmType, DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse,
-    response_op::Response,
+    AlarmMember, AlarmType, DeleteRangeResponse, LeaseTimeToLiveResponse, PutResponse,
+    RangeResponse, TxnResponse, response_op::Response,
 };
-use tenet_proto::mvccpb::KeyValue;
+use tenet_proto::mvccpb::event::EventType;
+use tenet_proto::mvccpb::{Event, KeyValue};
 
-use super::{Answer, Display, Health, rows};
+use super::{Answer, Display, Health, Watched, lease_hex, rows};
 
 pub(super) fn write(
     out: &mut impl Write,
@@ -30,7 +31,64 @@ pub(super) fn write(
         Answer::Statuses(statuses) => lines(out, &rows::statuses(statuses)),
         Answer::Hashes(hashes) => lines(out, &rows::hashes(hashes)),
         Answer::Health(checks) => checks.iter().try_for_each(|check| health(out, err, check)),
+        Answer::Watch(watched) => watch(out, display, watched),
+        Answer::Granted(answer) => {
+            let (id, ttl) = (lease_hex(answer.id), answer.ttl);
+            writeln!(out, "lease {id} granted with TTL({ttl}s)")
+        }
+        Answer::Revoked(id, _) => writeln!(out, "lease {} revoked", lease_hex(*id)),
+        Answer::KeptAlive(answer) => {
+            let (id, ttl) = (lease_hex(answer.id), answer.ttl);
+            writeln!(out, "lease {id} keepalived with TTL({ttl})")
+        }
+        Answer::TimeToLive(answer, keys) => time_to_live(out, answer, *keys),
+        Answer::Leases(answer) => {
+            writeln!(out, "found {} leases", answer.leases.len())?;
+            let mut leases = answer.leases.iter();
+            leases.try_for_each(|lease| writeln!(out, "{}", lease_hex(lease.id)))
+        }
     }
+}
+
+fn watch(out: &mut impl Write, display: Display, watched: &Watched) -> Result<()> {
+    for event in &watched.events {
+        writeln!(out, "{}", event_name(event))?;
+        if let Some(kv) = &event.prev_kv {
+            key_value(out, display, kv)?;
+        }
+        key_value(out, display, &event.kv.clone().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// The name of an event's type, or its number if it has none.
+pub(super) fn event_name(event: &Event) -> String {
+    EventType::try_from(event.r#type).map_or_else(
+        |_| event.r#type.to_string(),
+        |kind| kind.as_str_name().to_owned(),
+    )
+}
+
+fn time_to_live(
+    out: &mut impl Write,
+    answer: &LeaseTimeToLiveResponse,
+    with_keys: bool,
+) -> Result<()> {
+    let id = lease_hex(answer.id);
+    let (granted, left) = (answer.granted_ttl, answer.ttl);
+    if granted == 0 && left == -1 {
+        return writeln!(out, "lease {id} already expired");
+    }
+    write!(
+        out,
+        "lease {id} granted with TTL({granted}s), remaining({left}s)"
+    )?;
+    if with_keys {
+        out.write_all(b", attached keys([")?;
+        out.write_all(&answer.keys.join(&b' '))?;
+        out.write_all(b"])")?;
+    }
+    out.write_all(b"\n")
 }
 
 fn range(out: &mut impl Write, display: Display, answer: &RangeResponse) -> Result<()> {

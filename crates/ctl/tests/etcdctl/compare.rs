@@ -8,7 +8,8 @@ use crate::normal::{self, Seen};
 use crate::run::{Surroundings, run};
 use crate::servers::Server;
 
-/// Compares all cases, or those whose line contains `filter`; setting up is never left out.
+/// Compares all cases, or those of the chapter `filter`, or those whose line contains it; setting up
+/// is never left out.
 pub(crate) fn all(
     real: &Real,
     ours: &Path,
@@ -17,13 +18,21 @@ pub(crate) fn all(
 ) -> Result<(), String> {
     let mut total = 0;
     let mut unequal = 0;
-    for (name, cases) in cases::chapters() {
+    let chapters = cases::chapters();
+    let is_chapter = chapters.iter().any(|(name, _)| Some(*name) == filter);
+    for (name, cases) in chapters {
+        if is_chapter && Some(name) != filter {
+            continue;
+        }
         let pair = [
             Server::start(&real.server, folder.join(format!("{name}-theirs")))?,
             Server::start(&real.other_server, folder.join(format!("{name}-ours")))?,
         ];
         for case in cases {
-            if !case.sets_up && filter.is_some_and(|filter| !case.line.contains(filter)) {
+            if !is_chapter
+                && !case.sets_up
+                && filter.is_some_and(|filter| !case.line.contains(filter))
+            {
                 continue;
             }
             if let Some(prepare) = case.before {
@@ -53,6 +62,7 @@ fn both(case: &Case, programs: [&Path; 2], servers: &[Server; 2]) -> Result<[See
             folder: server.folder(),
             endpoint: &endpoint,
             places: &places,
+            server: Some(server),
         };
         run(case, program, &surroundings).map(|output| normal::seen(case, &output, &places))
     };

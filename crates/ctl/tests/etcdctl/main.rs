@@ -11,7 +11,8 @@
 //!
 //! ```text
 //! cargo test -p tenet-ctl --test etcdctl
-//! ETCD=<server> ETCDCTL=<etcdctl> cargo test -p tenet-ctl --test etcdctl [-- <part of a line>]
+//! ETCD=<server> ETCDCTL=<etcdctl> cargo test -p tenet-ctl --test etcdctl \
+//!     [-- <chapter or part of a line>]
 //! ETCD=<server> ETCDCTL=<etcdctl> cargo test -p tenet-ctl --test etcdctl -- record
 //! ```
 //!

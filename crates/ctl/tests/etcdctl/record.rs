@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use tenet_cli::print::quote::quoted;
+use tenet_proto::etcdserverpb::AlarmType;
 
 use crate::Real;
 use crate::cases::{Case, case_of, line};
@@ -23,6 +24,7 @@ fn offline(case: &Case, program: &Path, folder: &Path) -> Result<Seen, String> {
         folder,
         endpoint: NOWHERE,
         places: &places,
+        server: None,
     };
     run(case, program, &surroundings).map(|output| normal::seen(case, &output, &places))
 }
@@ -138,16 +140,14 @@ fn answers_in(real: &Real, folder: &Path, format: &str) -> Result<Vec<Vec<u8>>, 
         folder: server.folder(),
         endpoint: &endpoint,
         places: &places,
+        server: Some(&server),
     };
     let mut answers = Vec::new();
     for request in REQUESTS {
         let mut case = case_of(&format!("{request} -w {format}"));
         match *request {
             "txn" => case.stdin = TXN.as_bytes().to_vec(),
-            "alarm list" => server.post(
-                "/v3/maintenance/alarm",
-                r#"{"action":"ACTIVATE","memberID":"7","alarm":"NOSPACE"}"#,
-            ),
+            "alarm list" => server.raise_alarm(7, AlarmType::Nospace.into()),
             _ => {}
         }
         let mut output = run(&case, &real.etcdctl, &surroundings)?.stdout;

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tenet_client::{Client, Config, KeyRange};
+use tenet_proto::etcdserverpb::{
+    AlarmRequest, LeaseGrantRequest, PutRequest, RangeRequest, alarm_request::AlarmAction,
+};
+
 use crate::normal::Places;
 
 pub(crate) struct Server {
@@ -73,8 +78,8 @@ impl Server {
         ))
     }
 
-    /// Asks the server over its JSON gateway for what etcdctl has no command for. What it answers
-    /// shows in the cases that follow.
+    /// Asks the server over its JSON gateway for what the client has no call for either. What it
+    /// answers shows in the cases that follow.
     pub(crate) fn post(&self, path: &str, body: &str) {
         if let Err(error) = self.request("POST", path, body) {
             panic!("{path}: {error}");
@@ -93,6 +98,57 @@ impl Server {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// Calls the server for what etcdctl has no command for.
+    fn call<T>(&self, call: impl AsyncFnOnce(Client) -> Result<T, tenet_client::Error>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let client = Client::new(Config::new([self.endpoint()])).expect("an endpoint");
+        runtime
+            .block_on(call(client.with_timeout(START_LIMIT)))
+            .unwrap_or_else(|error| panic!("a call to set up a case: {error}"))
+    }
+
+    /// Makes a lease of 100,000 seconds, whose id is then the same on all servers.
+    pub(crate) fn grant(&self, id: i64) {
+        let request = LeaseGrantRequest { ttl: 100_000, id };
+        self.call(async |client| client.lease_grant(request).await);
+    }
+
+    pub(crate) fn raise_alarm(&self, member_id: u64, alarm: i32) {
+        let request = AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id,
+            alarm,
+        };
+        self.call(async |client| client.alarm(request).await);
+    }
+
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        let request = PutRequest {
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
+            ..PutRequest::default()
+        };
+        self.call(async |client| client.put(request).await);
+    }
+
+    /// How many keys begin so.
+    pub(crate) fn count(&self, prefix: &str) -> i64 {
+        let range = KeyRange::prefix(prefix.to_owned());
+        self.call(async |client| client.range(RangeRequest::from(range)).await)
+            .count
+    }
+
+    /// How many watches it has, by its own account.
+    pub(crate) fn watches(&self) -> Option<u32> {
+        let metrics = self.request("GET", "/metrics", "").ok()?;
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix("etcd_debugging_mvcc_watcher_total "));
+        count?.trim().parse().ok()
     }
 
     pub(crate) fn endpoint(&self) -> String {

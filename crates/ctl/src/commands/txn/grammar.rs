@@ -203,7 +203,7 @@ fn show_usage(commands: &[&Command]) {
 
 /// Splits a line into words: in double quotes with Go's escapes, in single quotes as they are, or
 /// bare up to the next blank.
-fn words(line: &str) -> Result<Vec<Vec<u8>>, Failure> {
+pub(crate) fn words(line: &str) -> Result<Vec<Vec<u8>>, Failure> {
     let mut words = Vec::new();
     let mut rest = line;
     while let Some(first) = rest.chars().next() {

@@ -5,6 +5,8 @@
 
 mod grammar;
 
+pub(super) use grammar::words;
+
 use std::io::{BufRead, BufReader, Read, Write as _};
 
 use tenet_cli::flag::{Flag, Kind};

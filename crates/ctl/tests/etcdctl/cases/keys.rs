@@ -16,7 +16,7 @@ pub(super) fn get() -> Vec<Case> {
         "put -- -dash -value",
     ]);
     cases.push(case("put leased x --lease 1d23").before(|server| {
-        server.post("/v3/lease/grant", r#"{"TTL":"100000","ID":"7459"}"#);
+        server.grant(7459);
     }));
     for line in [
         "get a",
@@ -197,7 +197,7 @@ pub(super) fn put() -> Vec<Case> {
         case("put k small --prev-kv --max-recv-bytes 1000"),
         case("get k"),
         case("put leased v --lease 1d23 -w json").before(|server| {
-            server.post("/v3/lease/grant", r#"{"TTL":"100000","ID":"7459"}"#);
+            server.grant(7459);
         }),
         case("put leased w --lease 1d23 --prev-kv -w fields --hex"),
         case("put leased x --ignore-lease --prev-kv -w json"),

@@ -131,6 +131,25 @@ pub(crate) fn offline() -> Vec<Case> {
         "endpoint status --endpoints '' -w json",
         "endpoint health --endpoints '' -w table",
         "get a --endpoints ''",
+        "watch",
+        "watch a --",
+        "watch a b --prefix",
+        "watch a --rev x",
+        "watch a --from-key",
+        "lease grant",
+        "lease grant x",
+        "lease revoke x y",
+        "lease revoke xyz",
+        "lease timetolive",
+        "lease keep-alive xyz",
+        "lock",
+        "lock l --ttl x",
+        "elect",
+        "elect e",
+        "elect -l e v",
+        "elect e v extra",
+        "check perf --load bogus",
+        "check datascale --load ''",
     ]));
     cases.extend([
         case("put k").stdin(""),
@@ -147,6 +166,12 @@ pub(crate) fn offline() -> Vec<Case> {
             .env("ETCDCTL_HEX", "true")
             .env("ETCDCTL_API", "3"),
         case("get a -w bogus").env("ETCDCTL_FOO", "bar=baz"),
+        case("watch").env("ETCDCTL_WATCH_RANGE_END", "z"),
+        case("watch a").env("ETCDCTL_WATCH_KEY", "z"),
+        case("watch -i").stdin(""),
+        case("watch -i").stdin("bogus\nwatch\n\nget a"),
+        case("watch -i").stdin("watch a --bogus\n"),
+        case("watch -i").stdin("watch \"\\q\"\n"),
     ]);
     for case in &mut cases {
         case.uses_server = false;

@@ -1,5 +1,7 @@
 //! What single members and the cluster say of themselves.
 
+use tenet_proto::etcdserverpb::AlarmType;
+
 use super::{Case, Loose, case, in_every_format, lines};
 use crate::servers::Server;
 
@@ -83,10 +85,7 @@ pub(super) fn alarm() -> Vec<Case> {
     let mut cases = in_every_format("alarm list");
     cases.extend(in_every_format("alarm disarm"));
     cases.push(case("put k v").before(|server| {
-        server.post(
-            "/v3/maintenance/alarm",
-            r#"{"action":"ACTIVATE","memberID":"7","alarm":"NOSPACE"}"#,
-        );
+        server.raise_alarm(7, AlarmType::Nospace.into());
     }));
     cases.extend(
         in_every_format("alarm list")
@@ -115,10 +114,7 @@ pub(super) fn alarm() -> Vec<Case> {
         "table",
     ] {
         let raise: fn(&Server) = |server| {
-            server.post(
-                "/v3/maintenance/alarm",
-                r#"{"action":"ACTIVATE","memberID":"12345678901234567890","alarm":"CORRUPT"}"#,
-            );
+            server.raise_alarm(12_345_678_901_234_567_890, AlarmType::Corrupt.into());
         };
         cases.push(case(&format!("alarm disarm -w {format}")).before(raise));
         cases.push(case("alarm list"));

@@ -1,10 +1,14 @@
 //! The commands that are compared, in chapters: each chapter has servers of its own, and its cases
 //! run in order on them.
 
+mod checks;
+mod concurrency;
 mod keys;
+mod leases;
 pub(crate) mod line;
 mod members;
 mod transactions;
+mod watches;
 
 use crate::servers::Server;
 use crate::shell;
@@ -21,6 +25,31 @@ pub(crate) struct Case {
     /// What is done to both servers first.
     pub(crate) before: Option<fn(&Server)>,
     pub(crate) loose: Vec<Loose>,
+    /// What happens while the program runs. With steps, standard input stays open until they say.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Something that happens while a program runs. Waiting ends with the program, too.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Waits until standard output contains the one and ends with the other.
+    Out(String, &'static str),
+    /// The same for standard error.
+    Err(&'static str, &'static str),
+    /// Waits until so many keys begin so.
+    Keys(&'static str, i64),
+    /// Waits until the server has so many watches.
+    Watches(u32),
+    /// Runs another command, to its end.
+    Also(&'static str),
+    /// Writes to standard input.
+    Input(&'static str),
+    /// Closes standard input.
+    Close,
+    /// Sends SIGINT.
+    Interrupt,
+    /// Sends SIGTERM.
+    Terminate,
 }
 
 /// Differences that a case cannot avoid.
@@ -36,6 +65,12 @@ pub(crate) enum Loose {
     Blanks,
     /// It prints help.
     Help,
+    /// It prints the id of a lease that the server has chosen, perhaps as part of a key.
+    Ids,
+    /// It prints how much is left of a lease of 100,000 seconds.
+    Left,
+    /// It prints what was measured.
+    Measured,
 }
 
 impl Case {
@@ -49,6 +84,13 @@ impl Case {
     fn env(mut self, name: &'static str, value: &str) -> Case {
         self.line = format!("{name}={value} {}", self.line);
         self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    fn steps(mut self, steps: &[Step]) -> Case {
+        self.steps = steps.to_vec();
+        let steps: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
+        self.line.push_str(&format!(" [{}]", steps.join(", ")));
         self
     }
 
@@ -76,11 +118,12 @@ fn case(line: &str) -> Case {
         environment: Vec::new(),
         // A flag and a variable for the same thing are a conflict.
         uses_server: !line.contains("--endpoints"),
-        sets_up: ["put", "del", "txn", "compaction", "alarm disarm"]
+        sets_up: ["put", "del", "txn", "compaction", "alarm disarm", "lease"]
             .iter()
             .any(|write| line.starts_with(write)),
         before: None,
         loose: Vec::new(),
+        steps: Vec::new(),
     }
 }
 
@@ -115,6 +158,13 @@ pub(crate) fn chapters() -> Vec<(&'static str, Vec<Case>)> {
         ("command-line", line::command_line()),
         ("environment", line::environment()),
         ("unreachable", line::unreachable()),
+        ("lease", leases::lease()),
+        ("watch", watches::watch()),
+        ("watch-compacted", watches::compacted()),
+        ("watch-interactive", watches::interactive()),
+        ("lock", concurrency::lock()),
+        ("elect", concurrency::elect()),
+        ("check", checks::check()),
         ("auth", line::auth()),
     ]
 }
