@@ -80,8 +80,8 @@ async fn measure(options: &Watching) -> Result<Outcome, BenchError> {
         Some(meter) => meter?,
         None => Meter::start(options.common.server_pid)?,
     };
-    let due = if options.history {
-        options.operations * options.watchers as u64
+    let (due, puts) = if options.history {
+        (options.operations * options.watchers as u64, 0)
     } else {
         put(&run, &progress).await?
     };
@@ -101,8 +101,12 @@ async fn measure(options: &Watching) -> Result<Outcome, BenchError> {
         let text = format!("{} events instead of {due}", seen.events);
         seen.tally.failed(&CallError::Protocol(text));
     }
-    let outcome = meter.stop(seen.tally);
+    let mut outcome = meter.stop(seen.tally);
     drop(deaf);
+    if let Some(server) = outcome.server.filter(|_| puts > 0) {
+        let per_put = server.cpu_us as f64 / puts as f64;
+        outcome.findings.push(("server_cpu_us_per_put", per_put));
+    }
     Ok(outcome)
 }
 
@@ -276,12 +280,12 @@ impl Run {
     }
 }
 
-/// Puts keys as the options say; how many events are due for them.
-async fn put(run: &Rc<Run>, progress: &Progress) -> Result<u64, BenchError> {
+/// Puts keys as the options say; how many events are due for them, and how many puts there were.
+async fn put(run: &Rc<Run>, progress: &Progress) -> Result<(u64, u64), BenchError> {
     let options = &run.options;
     let clients = options.clients;
     let pace = Arc::new(Pace::start(options.extent, options.rate, clients));
-    let due = Rc::new(RefCell::new(0));
+    let due = Rc::new(RefCell::new((0, 0)));
     let mut tasks = Vec::new();
     let connections = connect(run, clients.min(PUT_CONNECTIONS_MAX), PUT).await?;
     // As many as the pace was told of: at a fixed rate each is told of the end once.
@@ -306,7 +310,7 @@ async fn put(run: &Rc<Run>, progress: &Progress) -> Result<u64, BenchError> {
     Ok(*due.borrow())
 }
 
-async fn put_some(run: &Run, mut connection: Connection, pace: &Pace, due: &RefCell<u64>) {
+async fn put_some(run: &Run, mut connection: Connection, pace: &Pace, due: &RefCell<(u64, u64)>) {
     let values = Values::new(run.options.value_size, run.options.space.seed);
     while let Some(ticket) = pace.next().await {
         let key = run.keys.number(ticket.operation);
@@ -319,7 +323,11 @@ async fn put_some(run: &Run, mut connection: Connection, pace: &Pace, due: &RefC
             ..PutRequest::default()
         };
         match connection.call(wire::frame(&request)).await {
-            Ok(_) => *due.borrow_mut() += run.reached(key),
+            Ok(_) => {
+                let (events, puts) = &mut *due.borrow_mut();
+                *events += run.reached(key);
+                *puts += 1;
+            }
             Err(error) => {
                 run.seen.borrow_mut().tally.failed(&error);
                 if !error.leaves_connection_usable() {

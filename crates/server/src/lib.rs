@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod config;
+mod coordination;
 mod greeting;
 mod grpc;
 mod http;

@@ -56,6 +56,11 @@ const PEAK: Figure = Figure {
     pointer: "/server_resident_peak_kib",
     scale: 1.0 / 1024.0,
 };
+const CPU_PER_PUT: Figure = Figure {
+    name: "server CPU, us per put",
+    pointer: "/findings/server_cpu_us_per_put",
+    scale: 1.0,
+};
 const RESIDENT: Figure = Figure {
     name: "resident memory, MiB",
     pointer: "/server_resident_kib",
@@ -76,6 +81,7 @@ const REVOKE: Figure = Figure {
 /// The figures of a scenario that are shown.
 fn figures_of(scenario: &str) -> &'static [Figure] {
     match scenario {
+        scenario if scenario.contains("beside 10,000 watches") => &[CPU_PER_PUT],
         scenario if scenario.starts_with("watches kept") => &[RESIDENT],
         scenario if scenario.starts_with("watches of history") => &[CPU, THROUGHPUT],
         scenario if scenario.starts_with("watches") => &[CPU, THROUGHPUT, P50, P99, PEAK],

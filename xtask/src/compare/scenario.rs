@@ -223,7 +223,10 @@ fn watches(repo: &Repo, contender: &Contender, bench: &Bench) -> Result<Vec<Meas
     let server = contender.start(repo)?;
     measured.push(Measured {
         scenario: "a million puts of 1 kB",
-        report: bench.run(&server, &format!("put --conns 8 --clients 100 {space}"))?,
+        report: bench.run(
+            &server,
+            &format!("put --conns 8 --clients 100 --warm-up 0s {space}"),
+        )?,
     });
     let history = format!("watch --history --watchers 1 --conns 1 --target all {space}");
     measured.push(Measured {

@@ -13,7 +13,7 @@ use super::leader::{LeaderLosses, Lost};
 use super::method::{self, Kind, Method, Rpc};
 use super::outbound::{Gone, Outbound, refuse};
 use super::status::Status;
-use super::{cluster, health, kv, lease, maintenance, watch};
+use super::{cluster, coordination, health, kv, lease, maintenance, watch};
 use crate::api::Api;
 use crate::metrics::grpc::MethodCounters;
 use bytes::Bytes;
@@ -135,6 +135,13 @@ async fn dispatch<A: Api>(api: &A, call: &mut Call<'_>) {
         Method::MaintenanceDefragment => Box::pin(maintenance::defragment(api, call)).await,
         Method::MaintenanceHash => Box::pin(maintenance::hash(api, call)).await,
         Method::MaintenanceHashKv => Box::pin(maintenance::hash_kv(api, call)).await,
+        Method::LockLock => Box::pin(coordination::lock(api, call)).await,
+        Method::LockUnlock => Box::pin(coordination::unlock(api, call)).await,
+        Method::ElectionCampaign => Box::pin(coordination::campaign(api, call)).await,
+        Method::ElectionProclaim => Box::pin(coordination::proclaim(api, call)).await,
+        Method::ElectionLeader => Box::pin(coordination::leader(api, call)).await,
+        Method::ElectionObserve => Box::pin(coordination::observe(api, call)).await,
+        Method::ElectionResign => Box::pin(coordination::resign(api, call)).await,
         Method::WatchWatch => Box::pin(watch::watch(api, call)).await,
         Method::LeaseLeaseGrant => Box::pin(lease::grant(api, call)).await,
         Method::LeaseLeaseRevoke => Box::pin(lease::revoke(api, call)).await,

@@ -18,6 +18,7 @@ mod budget;
 mod call;
 mod cluster;
 mod connection;
+mod coordination;
 mod duplex;
 mod frames;
 mod guard;
