@@ -44,7 +44,7 @@ func TestAServerDoesNotDifferFromItself(t *testing.T) {
 
 func TestAPlantedDifferenceIsFoundAndTheHistoryGetsShort(t *testing.T) {
 	config := configOf(t)
-	config.Requests = 150
+	config.Requests = 400
 	config.Spoil = func(_, answer proto.Message) {
 		// Of several deleted keys the last is forgotten.
 		if answer, ok := answer.(*pb.DeleteRangeResponse); ok && len(answer.PrevKvs) > 1 {
