@@ -275,26 +275,23 @@ impl<W> Lessor<W> {
         let fresh = lease.phase == Phase::Fresh;
         lease.phase = Phase::Running;
         let (ttl_s, wake_ms) = (lease.ttl_s, lease.wake_ms(self.options.checkpoints));
-        match lease.mark {
-            Mark::Clean => {
-                // A later deadline is noticed when the earlier one has passed.
-                if fresh {
-                    inner.table.wake_at(id, wake_ms);
-                }
-                self.counts.renewed.add(1);
-                Renewal::Renewed(ttl_s)
-            }
-            mark => {
-                if mark == Mark::Marked {
-                    lease.mark = Mark::Resetting;
-                    inner.resets.push(LeaseCheckpoint {
-                        id: id.get(),
-                        remaining_ttl: 0,
-                    });
-                }
-                self.renewal_waits(inner, Cause::Lease(id), now_ms, waiter)
-            }
+        let mark = lease.mark;
+        if mark == Mark::Marked {
+            lease.mark = Mark::Resetting;
+            inner.resets.push(LeaseCheckpoint {
+                id: id.get(),
+                remaining_ttl: 0,
+            });
         }
+        // A later deadline is noticed when the earlier one has passed; this one is the first.
+        if fresh {
+            inner.table.wake_at(id, wake_ms);
+        }
+        if mark != Mark::Clean {
+            return self.renewal_waits(inner, Cause::Lease(id), now_ms, waiter);
+        }
+        self.counts.renewed.add(1);
+        Renewal::Renewed(ttl_s)
     }
 
     fn renewal_waits(

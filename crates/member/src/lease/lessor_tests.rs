@@ -264,6 +264,27 @@ fn a_term_begins_with_what_the_checkpoint_says_and_a_little_more() {
 }
 
 #[test]
+fn a_lease_that_is_renewed_before_any_clock_runs_ends_all_the_same() {
+    for left_s in [0, 3] {
+        let (lessor, progress) = idle(&[(1, 5, left_s)], OPTIONS);
+        progress.set_leadership(TERM, MEMBER);
+        lessor.term_began(TERM, &mut Vec::new());
+        if renew(&lessor, 1, 50) != Renewal::Renewed(5) {
+            assert_eq!(decode(lessor.batch()), [Proposal::Checkpoint(vec![(1, 0)])]);
+            assert_eq!(checkpoint(&lessor, 1, 0), ["client"]);
+            assert_eq!(renew(&lessor, 1, 50), Renewal::Renewed(5));
+        }
+        let mut ended = false;
+        for now_ms in (100..=5_300).step_by(100) {
+            let ends = proposals(&lessor, now_ms).contains(&Proposal::Revoke(1));
+            assert!(!ends || now_ms >= 5_050, "early, at {now_ms} ms");
+            ended |= ends;
+        }
+        assert!(ended, "of a lease with {left_s} s left");
+    }
+}
+
+#[test]
 fn nothing_ends_where_nobody_leads_and_a_later_term_counts_anew() {
     let (lessor, progress) = leading(&[(1, 2, 0)]);
     progress.set_leadership(Term(4), MemberId(8));
