@@ -17,7 +17,8 @@
 //! ```
 //!
 //! `CTL` names another program than this crate's as ours, `SERVER` another server for ours, so that
-//! client and server are compared with etcd's at once.
+//! client and server are compared with etcd's at once. What that server is known to refuse is left
+//! out then, as [`refusals`] says.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -25,6 +26,7 @@ mod cases;
 mod compare;
 mod normal;
 mod record;
+mod refusals;
 mod run;
 mod servers;
 mod shell;

@@ -166,12 +166,15 @@ fn durations(text: &str) -> String {
     }
 }
 
-/// How large a database file is depends on when its pages were written.
+/// How large a database file is depends on when its pages were written. A size of zero is left out
+/// of JSON.
 fn sizes(text: &str) -> String {
-    let mut text = between(text, "\"dbSize\":", ",", "SIZE");
-    text = between(&text, "\"dbSizeInUse\":", ",", "SIZE");
-    text = between(&text, "\"DBSize\" : ", "\n", "SIZE");
+    let mut text = between(text, "\"DBSize\" : ", "\n", "SIZE");
     text = between(&text, "\"DBSizeInUse\" : ", "\n", "SIZE");
+    for name in ["dbSize", "dbSizeInUse"] {
+        text = between(&text, &format!("\"{name}\":"), ",", "");
+        text = text.replace(&format!("\"{name}\":,"), "");
+    }
     let mut replaced = String::new();
     for line in text.split_inclusive('\n') {
         let separator = if line.contains('│') { "│" } else { ", " };
@@ -179,7 +182,8 @@ fn sizes(text: &str) -> String {
         let first = usize::from(separator == "│");
         if cells.len() >= 16 {
             for cell in &mut cells[first + 4..first + 7] {
-                if cell.contains("kB") || cell.contains('%') {
+                let is_size = |cell: &str| cell.ends_with('B') || cell.ends_with('%');
+                if cell.trim().starts_with(|c: char| c.is_ascii_digit()) && is_size(cell.trim()) {
                     *cell = "SIZE";
                 }
             }

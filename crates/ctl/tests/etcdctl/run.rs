@@ -59,7 +59,10 @@ pub(crate) fn run(
         .iter()
         .try_for_each(|step| running.step(step, program, surroundings));
     let status = stepped.and_then(|()| {
-        running.stdin = None;
+        // What ends by a signal does not end by its input.
+        if !matches!(case.steps.last(), Some(Step::Interrupt | Step::Terminate)) {
+            running.stdin = None;
+        }
         running.wait_until("its end", |_| false)?;
         running.child.wait().map_err(failed)
     });
@@ -123,7 +126,7 @@ impl Running<'_> {
             Step::Err(part, end) => self.wait_until(&what, |running| running.stderr.has(part, end)),
             Step::Keys(prefix, count) => {
                 let server = surroundings.server.ok_or("no server to look at")?;
-                self.wait_until(&what, |_| server.count(prefix) == *count)
+                self.wait_until(&what, |_| server.count(prefix) == Some(*count))
             }
             Step::Watches(count) => {
                 let server = surroundings.server.ok_or("no server to look at")?;

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tenet_client::proto::MemberListRequest;
 use tenet_client::{Client, Config};
 
 pub(crate) struct Server {
@@ -51,7 +52,9 @@ impl Server {
     async fn wait_until_healthy(&self) {
         let (client, begun) = (self.client(), Instant::now());
         let client = client.with_timeout(Duration::from_secs(1));
-        while client.leases().await.is_err() || client.status().await.is_err() {
+        // It answers once there is a leader.
+        let linearizable = MemberListRequest { linearizable: true };
+        while client.member_list(linearizable).await.is_err() {
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
                 "it does not start"
