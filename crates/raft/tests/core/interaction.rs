@@ -36,19 +36,20 @@ pub(crate) struct Cluster {
 struct Node {
     adapter: Adapter<Store>,
     form: Form,
-    election_ticks: u32,
+    config: Config,
     append_work: Vec<Message>,
     apply_work: Vec<Message>,
 }
 
 /// A log whose snapshot is always of the latest applied entry.
-struct Store {
+pub(crate) struct Store {
     log: MemoryLog,
     history: Vec<Snapshot>,
 }
 
 impl Store {
-    fn latest(&self) -> &Snapshot {
+    /// The snapshot of the latest applied entry.
+    pub(crate) fn latest(&self) -> &Snapshot {
         self.history
             .last()
             .expect("a history begins with the start")
@@ -138,7 +139,7 @@ impl Cluster {
                 let progress = self.node(first()).raft().status().progress;
                 self.print(&progress.to_string());
             }
-            "tick-election" => self.tick(first(), self.nodes[first() - 1].election_ticks),
+            "tick-election" => self.tick(first(), self.nodes[first() - 1].config.election_ticks),
             "tick-heartbeat" => self.tick(first(), 1),
             "transfer-leadership" => {
                 let to: u64 = d.value("to").expect("to=");
@@ -166,7 +167,18 @@ impl Cluster {
                     return Err("no leader to ask".into());
                 }
             }
-            "restart" => self.restart(d, first())?,
+            "restart" => self.restart(first())?,
+            "repeat-msgs" => {
+                let repeated: Vec<_> = self.network_messages(first()).map(|m| m.clone()).collect();
+                self.messages.extend(repeated);
+            }
+            "reverse-msgs" => {
+                let mut reversed: Vec<_> =
+                    self.network_messages(first()).map(|m| m.clone()).collect();
+                for message in self.network_messages(first()) {
+                    *message = reversed.pop().expect("as many as there were");
+                }
+            }
             "disk-stalled" => self.node(first()).raft_mut().disk_stalled(),
             "disk-recovered" => self.node(first()).raft_mut().disk_recovered(),
             "best-transferee" => {
@@ -175,9 +187,8 @@ impl Cluster {
             }
             "report-snapshot" => {
                 let ok = d.value("ok").expect("ok=");
-                self.node(ids[0])
-                    .raft_mut()
-                    .report_snapshot(MemberId(ids[1] as u64), ok);
+                let to = MemberId(ids[1] as u64);
+                self.node(ids[0]).raft_mut().report_snapshot(to, ok);
             }
             other => panic!("line {}: unknown command {other}", d.line),
         }
@@ -185,7 +196,7 @@ impl Cluster {
     }
 
     /// The member loses everything that was not written, and starts again.
-    fn restart(&mut self, d: &Directive, id: usize) -> Done {
+    fn restart(&mut self, id: usize) -> Done {
         let node = &mut self.nodes[id - 1];
         let empty = Store {
             log: MemoryLog::new(),
@@ -193,12 +204,45 @@ impl Cluster {
         };
         let store = std::mem::replace(node.adapter.raft_mut().log_mut(), empty);
         let applied = Index(store.latest().index());
-        let config = config(d, MemberId(id as u64), applied);
+        let config = Config {
+            applied,
+            ..node.config.clone()
+        };
         let raft = Raft::new(config, store).map_err(|error| error.to_string())?;
         node.adapter = Adapter::new(raft, node.form);
         node.append_work.clear();
         node.apply_work.clear();
         Ok(())
+    }
+
+    /// How many members there are.
+    pub(crate) fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// One member, for whoever chooses the next command.
+    pub(crate) fn raft(&self, id: usize) -> &Raft<Store> {
+        self.nodes[id - 1].adapter.raft()
+    }
+
+    /// Whether a member has anything to do: an output, messages, appends, applies.
+    pub(crate) fn work_of(&self, id: usize) -> [bool; 4] {
+        let node = &self.nodes[id - 1];
+        [
+            node.adapter.has_ready(),
+            self.messages.iter().any(|message| message.to == id as u64),
+            !node.append_work.is_empty(),
+            !node.apply_work.is_empty(),
+        ]
+    }
+
+    /// The messages to a member that have come over the network.
+    fn network_messages(&mut self, id: usize) -> impl Iterator<Item = &mut Message> {
+        let id = id as u64;
+        let from_other = move |m: &Message| m.from != id && MemberId(m.from) < APPLY_THREAD;
+        self.messages
+            .iter_mut()
+            .filter(move |m| m.to == id && from_other(m))
     }
 
     fn node(&mut self, id: usize) -> &mut Adapter<Store> {
@@ -272,16 +316,15 @@ impl Cluster {
                 Some(true) => Form::StorageMessages,
                 _ => Form::Synchronous,
             };
-            let election_ticks = config.election_ticks;
             let store = Store {
                 log,
                 history: vec![snapshot.clone()],
             };
-            let raft = Raft::new(config, store).map_err(|error| error.to_string())?;
+            let raft = Raft::new(config.clone(), store).map_err(|error| error.to_string())?;
             self.nodes.push(Node {
                 adapter: Adapter::new(raft, form),
                 form,
-                election_ticks,
+                config,
                 append_work: Vec::new(),
                 apply_work: Vec::new(),
             });
@@ -429,16 +472,14 @@ impl Cluster {
             store.log.set_hard_state(state);
         }
         match snapshot {
-            Some(snapshot) => {
-                assert!(
-                    entries.is_empty(),
-                    "a snapshot and entries at the same time"
-                );
-                store
-                    .log
-                    .apply_snapshot(snapshot)
-                    .map_err(|error| error.to_string())
+            // In etcd's words; servers of either kind store the one after the other.
+            Some(_) if !entries.is_empty() => {
+                Err("can't apply snapshot and entries at the same time".into())
             }
+            Some(snapshot) => store
+                .log
+                .apply_snapshot(snapshot)
+                .map_err(|error| error.to_string()),
             None => {
                 store.log.append(entries);
                 Ok(())
@@ -466,7 +507,9 @@ impl Cluster {
                 Some(change) => {
                     let change = change.map_err(|error| error.to_string())?;
                     data.extend_from_slice(&change.context);
-                    let state = raft.apply_conf_change(&change).map_err(|e| e.to_string())?;
+                    // A member that cannot follow must stop; etcd's panics by itself.
+                    let applied = raft.apply_conf_change(&change);
+                    let state = applied.unwrap_or_else(|error| panic!("{error}"));
                     conf_state = Some(state);
                 }
             }
@@ -586,7 +629,8 @@ impl Cluster {
 
     /// Lets the members work until nothing is left to do.
     fn stabilize(&mut self, ids: &[usize]) -> Done {
-        loop {
+        for round in 0.. {
+            assert!(round < 10_000, "the members never come to rest");
             let mut idle = true;
             for id in ids {
                 if self.node(*id).has_ready() {
@@ -621,9 +665,10 @@ impl Cluster {
                 }
             }
             if idle {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 }
 
