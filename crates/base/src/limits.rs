@@ -168,3 +168,6 @@ pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
 pub const CONFIG_FILE_VALUES_MAX: usize = 10_000;
 /// Lists and maps inside each other in a configuration file.
 pub const CONFIG_FILE_DEPTH_MAX: usize = 32;
+
+/// Messages in flight in a simulated cluster of consensus cores; what comes beyond gets lost.
+pub const RAFT_WORLD_MESSAGES_MAX: usize = 10_000;

@@ -6,6 +6,7 @@
 use tenet_base::limits::{RAFT_INFLIGHT_MAX, RAFT_MESSAGE_BYTES_MAX};
 use tenet_base::{Index, MemberId};
 
+use crate::bugs::KnownBug;
 use crate::error::ConfigError;
 
 /// How a leader makes sure that it still leads before it answers a read index.
@@ -61,6 +62,9 @@ pub struct Config {
     pub applied: Index,
     /// Decides the election jitter, together with `id`.
     pub seed: u64,
+    /// A mistake that is switched on, so that somebody finds it.
+    #[cfg(feature = "instrumented")]
+    pub bug: Option<KnownBug>,
 }
 
 impl Config {
@@ -84,7 +88,20 @@ impl Config {
             step_down_on_removal: false,
             applied: Index::ZERO,
             seed: 0,
+            #[cfg(feature = "instrumented")]
+            bug: None,
         }
+    }
+
+    #[cfg(feature = "instrumented")]
+    pub(crate) fn has_bug(&self, bug: KnownBug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    #[cfg(not(feature = "instrumented"))]
+    #[inline(always)]
+    pub(crate) fn has_bug(&self, _bug: KnownBug) -> bool {
+        false
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use tenet_base::{MemberId, Term};
 use tenet_proto::raftpb::{Message, MessageType};
 
+use crate::bugs::KnownBug;
 use crate::config::ReadOnly;
 use crate::log::EntryId;
+use crate::marks::{Mark, mark};
 use crate::quorum::VoteResult;
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
@@ -53,6 +55,7 @@ impl<S: LogStore> Raft<S> {
         }
         // Its configuration may be about to change, and with it what a majority is.
         if self.log.has_unapplied_conf_change() {
+            mark(Mark::CampaignAwaitsChange);
             return;
         }
         self.ask(campaign);
@@ -115,7 +118,10 @@ impl<S: LogStore> Raft<S> {
             term: Term(message.log_term),
             index: message.index.into(),
         };
-        if !may || !self.log.is_up_to_date(last) {
+        let complete =
+            self.log.is_up_to_date(last) || self.config.has_bug(KnownBug::VoteForShorterLog);
+        if !may || !complete {
+            mark(Mark::VoteRefused);
             return self.answer(request, from, self.term(), false);
         }
         // In the term of the question: a pre-candidate asks for a term that neither is in yet.
@@ -146,7 +152,7 @@ impl<S: LogStore> Raft<S> {
             Role::Candidate => MessageType::VoteResp,
             Role::Follower | Role::Leader => return,
         };
-        if answer != awaited {
+        if answer != awaited && !self.config.has_bug(KnownBug::PreVoteCounted) {
             return;
         }
         self.tracker
@@ -158,7 +164,13 @@ impl<S: LogStore> Raft<S> {
                 self.become_leader();
                 self.broadcast_append();
             }
-            VoteResult::Lost => self.become_follower(self.term(), MemberId::ZERO),
+            VoteResult::Lost => {
+                mark(match self.role() {
+                    Role::PreCandidate => Mark::PreElectionLost,
+                    _ => Mark::ElectionLost,
+                });
+                self.become_follower(self.term(), MemberId::ZERO);
+            }
         }
     }
 }

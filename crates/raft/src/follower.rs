@@ -6,9 +6,11 @@
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::raftpb::{Message, MessageType, Snapshot};
 
+use crate::bugs::KnownBug;
 use crate::confchange::{self, Changed};
 use crate::error::StepError;
 use crate::log::EntryId;
+use crate::marks::{Mark, mark};
 use crate::raft::Raft;
 use crate::store::{LogStore, conf_state_of};
 use crate::tracker::Tracker;
@@ -23,11 +25,14 @@ impl<S: LogStore> Raft<S> {
             index: Index(message.index),
         };
         if previous.index < committed {
+            mark(Mark::OldAppend);
             self.check_fork(from, &message)?;
             self.acknowledge(from, committed);
             return Ok(());
         }
-        if !self.log.matches(previous) {
+        let reaches = previous.index <= self.log.last_index();
+        let unmatched = self.config.has_bug(KnownBug::UnmatchedAppend) && reaches;
+        if !self.log.matches(previous) && !unmatched {
             self.refuse(from, previous);
             return Ok(());
         }
@@ -43,6 +48,9 @@ impl<S: LogStore> Raft<S> {
                     index: first,
                     committed,
                 });
+            }
+            if first <= self.log.last_index() {
+                mark(Mark::EntriesReplaced);
             }
             self.log
                 .append(first, message.entries.into_iter().skip(known));
@@ -103,7 +111,11 @@ impl<S: LogStore> Raft<S> {
 
     /// The leader is alive.
     pub(crate) fn on_heartbeat(&mut self, message: Message) {
-        self.log.commit_to(Index(message.commit));
+        let commit = match self.config.has_bug(KnownBug::HeartbeatCommit) {
+            true => Index(message.commit).min(self.log.last_index()),
+            false => Index(message.commit),
+        };
+        self.log.commit_to(commit);
         let answer = Message {
             context: message.context,
             ..Message::default()
@@ -134,6 +146,7 @@ impl<S: LogStore> Raft<S> {
             index: Index(snapshot.index()),
         };
         if id.index <= self.log.committed() {
+            mark(Mark::OldSnapshot);
             return Ok(false);
         }
         let state = conf_state_of(&snapshot);
@@ -149,11 +162,13 @@ impl<S: LogStore> Raft<S> {
         }
         if self.log.matches(id) {
             // The log has it all, and may have more: just commit.
+            mark(Mark::SnapshotMatches);
             self.log.commit_to(id.index);
             return Ok(false);
         }
         self.configuration_of(&snapshot)
             .map_err(|why| StepError::SnapshotConfState { from, why })?;
+        mark(Mark::SnapshotRestored);
         self.log.restore(snapshot);
         Ok(true)
     }

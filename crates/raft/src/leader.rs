@@ -8,8 +8,11 @@ use bytes::Bytes;
 use tenet_base::{Index, MemberId};
 use tenet_proto::raftpb::{Entry, EntryType, Message, MessageType};
 
+use crate::bugs::KnownBug;
 use crate::error::LogError;
 use crate::log::EntryId;
+use crate::marks::{Mark, mark};
+use crate::quorum::MemberSet;
 use crate::raft::{Raft, Role};
 use crate::size::payload_size;
 use crate::store::LogStore;
@@ -22,7 +25,12 @@ impl<S: LogStore> Raft<S> {
         &mut self,
         entries: impl Iterator<Item = (EntryType, Bytes)>,
     ) -> Index {
-        let first = self.log.last_index().next();
+        let last = self.log.last_id();
+        let truncates = self.config.has_bug(KnownBug::LeaderTruncates) && last.term < self.term();
+        let first = match truncates {
+            true => self.log.committed().next(),
+            false => last.index.next(),
+        };
         let term = self.term().get();
         let entries = entries
             .zip(first.get()..)
@@ -92,6 +100,9 @@ impl<S: LogStore> Raft<S> {
         // With a full window only an empty message goes out: should all that fill it have been
         // lost, its answer is what gets things going again.
         let full = progress.state == ProgressState::Replicate && progress.inflights.is_full();
+        if full {
+            mark(Mark::WindowFull);
+        }
         let mut entries = Vec::new();
         if !full {
             match self
@@ -126,12 +137,14 @@ impl<S: LogStore> Raft<S> {
         };
         // Whoever is not there would only be sent it again.
         if !progress.recent_active {
+            mark(Mark::SnapshotToNobody);
             return false;
         }
         let snapshot = match self.log.snapshot() {
             Ok(snapshot) if !snapshot.is_empty() => snapshot,
             _ => return false,
         };
+        mark(Mark::SnapshotSent);
         progress.become_snapshot(Index(snapshot.index()));
         let message = Message {
             snapshot: Some(Box::new(snapshot)),
@@ -146,7 +159,10 @@ impl<S: LogStore> Raft<S> {
             return;
         };
         // Never more than the follower is known to hold.
-        let commit = progress.matched.min(self.log.committed());
+        let commit = match self.config.has_bug(KnownBug::HeartbeatCommit) {
+            true => self.log.committed(),
+            false => progress.matched.min(self.log.committed()),
+        };
         progress.sent_commit(commit);
         let message = Message {
             commit: commit.get(),
@@ -158,11 +174,42 @@ impl<S: LogStore> Raft<S> {
 
     /// Commits what a quorum holds, if its last entry is of this term; whether that is news.
     pub(crate) fn maybe_commit(&mut self) -> bool {
+        let index = self.held_by_quorum();
+        if self.config.has_bug(KnownBug::OlderTermCommitted) && index > self.log.committed() {
+            self.log.commit_to(index);
+            return true;
+        }
         let id = EntryId {
             term: self.term(),
-            index: self.tracker.committed(),
+            index,
         };
-        self.log.maybe_commit(id)
+        let commits = self.log.maybe_commit(id);
+        if !commits && index > self.log.committed() {
+            mark(Mark::OlderTermWaits);
+        }
+        commits
+    }
+
+    /// The last entry that a quorum holds.
+    fn held_by_quorum(&self) -> Index {
+        let configuration = &self.tracker.configuration;
+        let also = if self.config.has_bug(KnownBug::IncomingDecides) {
+            Vec::new()
+        } else if self.config.has_bug(KnownBug::RemovedLeaderCounts) {
+            vec![self.id()]
+        } else if self.config.has_bug(KnownBug::LearnerCounted) {
+            configuration.learners.ids().to_vec()
+        } else {
+            return self.tracker.committed();
+        };
+        let counted = configuration.voters.incoming.ids().iter().copied();
+        let counted: MemberSet = counted.chain(also).collect();
+        let own = self.log.last_index();
+        Index(counted.committed(|id| match self.tracker.progress.get(id) {
+            Some(progress) => progress.matched.get(),
+            None if self.is_self(id) => own.get(),
+            None => 0,
+        }))
     }
 
     /// A member has appended, or refused to.
@@ -187,6 +234,7 @@ impl<S: LogStore> Raft<S> {
             ProgressState::Probe => progress.become_replicate(),
             // Whatever snapshot it has got, and from whom: the log continues from there.
             ProgressState::Snapshot if reconnected => {
+                mark(Mark::SnapshotCaughtUp);
                 progress.become_probe();
                 progress.become_replicate();
             }
@@ -219,12 +267,17 @@ impl<S: LogStore> Raft<S> {
         let Some(progress) = self.tracker.progress.get_mut(from) else {
             return;
         };
-        if progress.maybe_decrease(Index(message.index), next) {
-            if progress.state == ProgressState::Replicate {
-                progress.become_probe();
-            }
-            self.send_append(from, true);
+        if !progress.maybe_decrease(Index(message.index), next) {
+            mark(Mark::OldRefusal);
+            return;
         }
+        if progress.state == ProgressState::Replicate {
+            mark(Mark::ReplicateRefused);
+            progress.become_probe();
+        } else {
+            mark(Mark::ProbeRefused);
+        }
+        self.send_append(from, true);
     }
 
     /// A member is alive.
@@ -245,6 +298,7 @@ impl<S: LogStore> Raft<S> {
     /// Steps down unless a quorum has been heard from since the last check.
     pub(crate) fn check_quorum(&mut self) {
         if !self.tracker.quorum_active() {
+            mark(Mark::QuorumLost);
             self.become_follower(self.term(), MemberId::ZERO);
         }
         let own = self.id();
@@ -266,10 +320,14 @@ impl<S: LogStore> Raft<S> {
 
     /// How the sending of a snapshot to a member has ended.
     pub fn report_snapshot(&mut self, id: MemberId, ok: bool) {
+        if self.config.has_bug(KnownBug::SnapshotFailureIgnored) {
+            return;
+        }
         if let Some(progress) = self.followed(id)
             && progress.state == ProgressState::Snapshot
         {
             if !ok {
+                mark(Mark::SnapshotFailed);
                 progress.pending_snapshot = Index::ZERO;
             }
             progress.become_probe();

@@ -50,7 +50,8 @@
 //!
 //! - Requests for votes wait until the vote and the end of the log are durable
 //!   (`testdata/vote_request_before_vote.txt` shows why).
-//! - Sole voters, too, answer no read before the first commit of their term.
+//! - Sole voters, too, answer no read before the first commit of their term, and a leader that has
+//!   been removed from a configuration of one asks that one.
 //! - Leases count from a heartbeat that a quorum has echoed, not from the last check of quorum, and
 //!   promises to a leader outlive a restart and a change of term.
 //! - The configuration of a snapshot takes effect with the state machine, for changes before it may
@@ -64,7 +65,11 @@
 //! Errors are what others did wrong; panics are broken promises of the core or of its driver, and
 //! the member must not go on.
 
+#[cfg(all(feature = "instrumented", not(debug_assertions)))]
+compile_error!("known bugs are not for releases: build without the feature `instrumented`");
+
 pub mod adapter;
+mod bugs;
 pub mod confchange;
 mod config;
 pub mod describe;
@@ -73,6 +78,7 @@ mod error;
 mod follower;
 mod leader;
 mod log;
+mod marks;
 mod output;
 mod propose;
 pub mod quorum;
@@ -86,11 +92,15 @@ mod transfer;
 
 use tenet_base::MemberId;
 
+#[cfg(feature = "instrumented")]
+pub use bugs::KnownBug;
 pub use config::{Config, ReadOnly};
 pub use error::{
     BootstrapError, ConfChangeError, ConfChangeRefusal, ConfigError, LogError, ProposeError,
     StepError,
 };
+#[cfg(feature = "instrumented")]
+pub use marks::{Mark, marks};
 pub use output::{Append, AppendDone, Output, ReadState, SoftState};
 pub use propose::{ConfChangeProposal, Proposed};
 pub use raft::{Raft, Role, Status};

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::raftpb::{Entry, HardState, Message, MessageType, Snapshot};
 
+use crate::bugs::KnownBug;
 use crate::log::EntryId;
+use crate::marks::{Mark, mark};
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
 
@@ -229,10 +231,16 @@ impl<S: LogStore> Raft<S> {
     }
 
     pub(crate) fn stable(&mut self, stable: &Stable) {
-        if let Some(last) = stable.last
-            && stable.term == self.term()
-        {
-            self.log.stable_through(last);
+        let aba = self.config.has_bug(KnownBug::AppendAba);
+        if let Some(last) = stable.last {
+            if stable.term == self.term() {
+                self.log.stable_through(last);
+            } else if aba {
+                let term = self.log.term(last.index).unwrap_or_default();
+                self.log.stable_through(EntryId { term, ..last });
+            } else {
+                mark(Mark::OldReport);
+            }
         }
         // A snapshot is of committed entries: it holds in every term.
         if let Some(snapshot) = &stable.snapshot {

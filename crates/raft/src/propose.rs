@@ -10,8 +10,10 @@ use tenet_proto::raftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType,
 };
 
+use crate::bugs::KnownBug;
 use crate::confchange::{self, Changer};
 use crate::error::{ConfChangeError, ConfChangeRefusal, ProposeError};
+use crate::marks::{Mark, mark};
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
 
@@ -161,10 +163,12 @@ impl<S: LogStore> Raft<S> {
             return Err(ProposeError::Removed);
         }
         if !self.transferee.is_zero() {
+            mark(Mark::RefusedInTransfer);
             return Err(ProposeError::Transferring(self.transferee));
         }
         let (held, limit) = (self.uncommitted_bytes, self.config.max_uncommitted_bytes);
         if held > 0 && bytes > 0 && held.saturating_add(bytes) > limit {
+            mark(Mark::TooMuchUncommitted);
             return Err(ProposeError::TooMuchUncommitted {
                 uncommitted: held,
                 proposed: bytes,
@@ -188,9 +192,18 @@ impl<S: LogStore> Raft<S> {
         let applied = self.log.applied();
         let joint = self.tracker.configuration.voters.is_joint();
         match change.changes.is_empty() {
-            _ if pending > applied => Err(ConfChangeRefusal::Pending { pending, applied }),
-            false if joint => Err(ConfChangeRefusal::Joint),
-            true if !joint => Err(ConfChangeRefusal::NotJoint),
+            _ if pending > applied && !self.config.has_bug(KnownBug::SecondChange) => {
+                mark(Mark::ChangePending);
+                Err(ConfChangeRefusal::Pending { pending, applied })
+            }
+            false if joint => {
+                mark(Mark::ChangeInJoint);
+                Err(ConfChangeRefusal::Joint)
+            }
+            true if !joint => {
+                mark(Mark::ChangeNotJoint);
+                Err(ConfChangeRefusal::NotJoint)
+            }
             _ => Ok(()),
         }
     }
@@ -224,6 +237,7 @@ impl<S: LogStore> Raft<S> {
     fn lead_changed_configuration(&mut self) {
         let own = self.tracker.progress.get(self.id());
         if own.is_none_or(|own| own.learner) {
+            mark(Mark::LeaderRemoved);
             if self.config.step_down_on_removal {
                 self.become_follower(self.term(), MemberId::ZERO);
             }
@@ -231,6 +245,7 @@ impl<S: LogStore> Raft<S> {
         }
         // A smaller quorum may have had entries for long; new members are probed at once.
         if self.maybe_commit() {
+            mark(Mark::ChangeCommits);
             self.release_waiting_reads();
             self.broadcast_append();
         } else {
@@ -249,6 +264,7 @@ impl<S: LogStore> Raft<S> {
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(payload);
         let leave = self.tracker.configuration.auto_leave && applied >= self.pending_conf_index;
         if leave && self.role() == Role::Leader {
+            mark(Mark::AutoLeave);
             // Without data, which stands for the empty change and is never too much. Refused only
             // while leadership is being handed over: the next leader, or this one the next time,
             // does it then.

@@ -13,10 +13,12 @@ use tenet_proto::raftpb::{
     ConfChange, ConfChangeType, Entry, EntryType, HardState, Message, MessageType,
 };
 
+use crate::bugs::KnownBug;
 use crate::confchange;
 use crate::config::Config;
 use crate::error::{BootstrapError, ConfigError};
 use crate::log::Log;
+use crate::marks::{Mark, mark};
 use crate::output::{ReadState, SoftState};
 use crate::read_index::Reads;
 use crate::store::LogStore;
@@ -214,6 +216,9 @@ impl<S: LogStore> Raft<S> {
                 self.check_quorum();
             }
             // Whoever has not taken over by now is not going to.
+            if !self.transferee.is_zero() {
+                mark(Mark::TransferTimedOut);
+            }
             self.transferee = MemberId::ZERO;
         }
         if self.role == Role::Leader && self.heartbeat_elapsed >= self.config.heartbeat_ticks {
@@ -228,6 +233,7 @@ impl<S: LogStore> Raft<S> {
     pub fn disk_stalled(&mut self) {
         self.disk_stalled = true;
         if self.role != Role::Follower {
+            mark(Mark::StalledLeader);
             self.become_follower(self.term, MemberId::ZERO);
         }
     }
@@ -396,9 +402,13 @@ impl<S: LogStore> Raft<S> {
     /// What the next append says about term, vote and commit index.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
+        let vote = match self.config.has_bug(KnownBug::VoteForgotten) {
+            true => MemberId::ZERO,
+            false => self.vote,
+        };
         HardState {
             term: self.term.get(),
-            vote: self.vote.get(),
+            vote: vote.get(),
             commit: self.log.committed().get(),
         }
     }

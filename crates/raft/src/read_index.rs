@@ -23,7 +23,9 @@ use tenet_base::limits::READ_QUEUE_MAX;
 use tenet_base::{Index, MemberId};
 use tenet_proto::raftpb::{Entry, Message, MessageType};
 
+use crate::bugs::KnownBug;
 use crate::config::ReadOnly;
+use crate::marks::{Mark, mark};
 use crate::output::ReadState;
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
@@ -169,7 +171,10 @@ impl<S: LogStore> Raft<S> {
     fn on_read_request(&mut self, read: Read) -> bool {
         match self.role() {
             Role::Leader if self.reads.is_full() => false,
-            Role::Leader if !self.has_committed_in_term() => {
+            Role::Leader
+                if !self.has_committed_in_term() && !self.config.has_bug(KnownBug::EarlyRead) =>
+            {
+                mark(Mark::ReadWaits);
                 self.reads.waiting.push(read);
                 true
             }
@@ -204,8 +209,15 @@ impl<S: LogStore> Raft<S> {
 
     fn confirm(&mut self, read: Read) {
         let commit = self.log.committed();
-        if self.tracker.configuration.is_sole_voter(self.id()) || self.has_lease() {
+        let leased = self.has_lease();
+        if self.tracker.configuration.is_sole_voter(self.id()) || leased {
+            if leased {
+                mark(Mark::ReadByLease);
+            }
             return self.answer_read(read, commit);
+        }
+        if self.config.read_only == ReadOnly::LeaseBased {
+            mark(Mark::ReadWithoutLease);
         }
         self.reads.unconfirmed.push_back((read, commit));
         self.broadcast_heartbeat();
@@ -240,9 +252,12 @@ impl<S: LogStore> Raft<S> {
 
     /// A follower has echoed the context of a heartbeat.
     pub(crate) fn on_read_ack(&mut self, from: MemberId, context: &[u8]) {
-        let Some(ack) = self.reads.parse(context) else {
+        let Some(mut ack) = self.reads.parse(context) else {
             return;
         };
+        if self.config.has_bug(KnownBug::LeaseFromEcho) {
+            ack.tick = self.reads.tick;
+        }
         self.reads.record_ack(from, ack);
         let voters = &self.tracker.configuration.voters;
         let confirmed = voters.committed(|id| self.ack_of(id).number);
@@ -252,6 +267,9 @@ impl<S: LogStore> Raft<S> {
             };
             self.reads.confirmed += 1;
             self.answer_read(read, index);
+        }
+        if self.config.has_bug(KnownBug::ReusedReadIds) && self.reads.unconfirmed.is_empty() {
+            self.reads.confirmed = 0;
         }
     }
 

@@ -6,8 +6,10 @@
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::raftpb::{Entry, EntryType, Message, MessageType};
 
+use crate::bugs::KnownBug;
 use crate::election::Campaign;
 use crate::error::StepError;
+use crate::marks::{Mark, mark};
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
 
@@ -115,6 +117,7 @@ impl<S: LogStore> Raft<S> {
             && term >= own
             && self.is_shielded(message)
         {
+            mark(Mark::VoteShielded);
             return false;
         }
         if term.is_zero() || term == own {
@@ -143,6 +146,7 @@ impl<S: LogStore> Raft<S> {
             MessageType::App | MessageType::Heartbeat
                 if self.config.check_quorum || self.config.pre_vote =>
             {
+                mark(Mark::EarlierLeaderTold);
                 self.send(MessageType::AppResp, from, Message::default());
             }
             // Silence could keep two members with different settings waiting for each other.
@@ -217,7 +221,9 @@ impl<S: LogStore> Raft<S> {
                 return malformed("a read index carries exactly one context");
             }
             MessageType::Heartbeat
-                if message.term >= self.term().get() && message.commit > last =>
+                if message.term >= self.term().get()
+                    && message.commit > last
+                    && !self.config.has_bug(KnownBug::HeartbeatCommit) =>
             {
                 return Err(StepError::LostEntries {
                     from,

@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use tenet_base::MemberId;
 use tenet_proto::raftpb::{Message, MessageType};
 
+use crate::bugs::KnownBug;
+use crate::marks::{Mark, mark};
 use crate::raft::{Raft, Role};
 use crate::store::LogStore;
 
@@ -61,6 +63,7 @@ impl<S: LogStore> Raft<S> {
         self.transferee = to;
         self.election_elapsed = 0;
         if caught_up {
+            mark(Mark::TransferAtOnce);
             self.ask_to_take_over(to);
         } else {
             self.send_append(to, true);
@@ -74,12 +77,15 @@ impl<S: LogStore> Raft<S> {
             progress.is_some_and(|progress| progress.matched == self.log.last_index())
         };
         if from == self.transferee && caught_up(from) {
+            mark(Mark::TransferLater);
             self.ask_to_take_over(from);
         }
     }
 
     fn ask_to_take_over(&mut self, to: MemberId) {
-        self.reads.void_lease();
+        if !self.config.has_bug(KnownBug::LeaseDuringTransfer) {
+            self.reads.void_lease();
+        }
         self.send(MessageType::TimeoutNow, to, Message::default());
     }
 }

@@ -8,4 +8,5 @@
 
 pub mod disk;
 pub mod member;
+pub mod raft;
 pub mod workload;

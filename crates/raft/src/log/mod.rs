@@ -12,6 +12,7 @@ use tenet_base::{Index, Term};
 use tenet_proto::raftpb::{Entry, EntryType, Snapshot};
 
 use crate::error::{ConfigError, LogError};
+use crate::marks::{Mark, mark};
 use crate::size::{entries_size, entry_size, payload_size, take_within};
 use crate::store::LogStore;
 use unstable::Unstable;
@@ -351,6 +352,9 @@ impl<S: LogStore> Log<S> {
         // Pause as well when the limit cut this read short: the next entry would exceed it.
         self.applying_paused =
             self.applying_bytes >= self.max_applying_bytes || self.applying < last;
+        if self.applying_paused {
+            mark(Mark::ApplyPaused);
+        }
         let payload = payload_size(&entries);
         self.batches.push_back(Applying {
             last: self.applying,

@@ -9,6 +9,7 @@ use tenet_base::{Index, Term};
 use tenet_proto::raftpb::{Entry, Snapshot};
 
 use super::EntryId;
+use crate::marks::{Mark, mark};
 
 #[derive(Debug)]
 pub(crate) struct Unstable {
@@ -163,6 +164,9 @@ impl Unstable {
             } else {
                 self.entries
                     .truncate((first.get() - self.offset.get()) as usize);
+            }
+            if first < self.taken {
+                mark(Mark::WrittenReplaced);
             }
             self.taken = self.taken.min(first);
         }
