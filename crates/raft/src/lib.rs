@@ -69,6 +69,10 @@
 compile_error!("known bugs are not for releases: build without the feature `instrumented`");
 
 pub mod adapter;
+#[cfg_attr(
+    not(feature = "instrumented"),
+    expect(unreachable_pub, reason = "exported with the feature only")
+)]
 mod bugs;
 pub mod confchange;
 mod config;
@@ -78,6 +82,10 @@ mod error;
 mod follower;
 mod leader;
 mod log;
+#[cfg_attr(
+    not(feature = "instrumented"),
+    expect(unreachable_pub, reason = "exported with the feature only")
+)]
 mod marks;
 mod output;
 mod propose;
