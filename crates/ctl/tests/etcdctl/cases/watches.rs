@@ -145,7 +145,7 @@ fn in_environment() -> Vec<Case> {
     let end = "ETCDCTL_WATCH_RANGE_END";
     vec![
         shown("watch --rev 9").env(key, "z"),
-        shown("watch --rev 9").env(key, "a").env(end, "zz"),
+        shown("watch --rev 9").env(key, "o").env(end, "zz"),
         shown("watch --rev 9 --prefix").env(key, "z"),
         seen("watch --rev 9 -- echo z END", "z END", "\n").env(key, "z"),
         case("watch --rev 9 --prefix").env(key, "a").env(end, "b"),
