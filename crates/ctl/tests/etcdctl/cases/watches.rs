@@ -81,8 +81,8 @@ pub(super) fn watch() -> Vec<Case> {
             .steps(&[last_in("json"), Step::Interrupt]),
         // What comes while it runs. One change, since of several it depends on the moment whether
         // they come together.
-        case("watch m --prefix --rev 13 --prev-kv -w json").steps(&[
-            Step::Also("put mEND END"),
+        case("watch ÿ --prefix --rev 13 --prev-kv -w json").steps(&[
+            Step::Also("put ÿEND END"),
             last_in("json"),
             Step::Interrupt,
         ]),
