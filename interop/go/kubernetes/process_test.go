@@ -21,7 +21,7 @@ import (
 func TestHealthSizeAndVersion(t *testing.T) {
 	b := newBench(t)
 	// The preflight: a bare connection.
-	connection, err := net.DialTimeout("tcp", shared.Endpoint(), time.Second)
+	connection, err := net.DialTimeout("tcp", shared.Address(), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func TestMemberList(t *testing.T) {
 				ID:         member,
 				Name:       "default",
 				PeerURLs:   []string{shared.PeerURL()},
-				ClientURLs: []string{"http://" + shared.Endpoint()},
+				ClientURLs: []string{"http://" + shared.Address()},
 			}},
 		}
 		if !proto.Equal(answer, want) {
@@ -263,7 +263,7 @@ func TestCallsThatAreNotUnderstood(t *testing.T) {
 
 func get(t *testing.T, path string) (int, string, string) {
 	t.Helper()
-	answer, err := http.Get("http://" + shared.Endpoint() + path)
+	answer, err := http.Get("http://" + shared.Address() + path)
 	if err != nil {
 		t.Fatal(err)
 	}

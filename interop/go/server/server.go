@@ -21,6 +21,13 @@ import (
 	"go.uber.org/zap"
 )
 
+// The environment's TRANSPORT says how clients reach the server: over TCP, which is what an empty
+// value means, or over a unix socket.
+const (
+	TCP  = "tcp"
+	Unix = "unix"
+)
+
 const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 30 * time.Second
@@ -53,14 +60,20 @@ type Server struct {
 	options Options
 	client  string
 	peer    string
-	command *exec.Cmd
-	ended   chan struct{}
-	exit    error
+	// The folder of the unix socket; empty if clients come over TCP. It is a folder of its own
+	// since the path of a socket has room for about a hundred bytes.
+	socketFolder string
+	command      *exec.Cmd
+	ended        chan struct{}
+	exit         error
 }
 
 // Start starts a server and waits until it serves.
 func Start(options Options) (*Server, error) {
 	server := &Server{options: options}
+	if err := server.chooseTransport(os.Getenv("TRANSPORT")); err != nil {
+		return nil, err
+	}
 	for _, address := range []*string{&server.client, &server.peer} {
 		free, err := freeAddress()
 		if err != nil {
@@ -71,8 +84,29 @@ func Start(options Options) (*Server, error) {
 	return server, server.Again()
 }
 
-// Endpoint is the client address, host and port.
-func (s *Server) Endpoint() string { return s.client }
+func (s *Server) chooseTransport(name string) (err error) {
+	switch name {
+	case "", TCP:
+		return nil
+	case Unix:
+		s.socketFolder, err = os.MkdirTemp("", "socket")
+		return err
+	}
+	return fmt.Errorf("TRANSPORT=%s is not known: %s or %s", name, TCP, Unix)
+}
+
+// Endpoint is what clients are given, whatever the transport.
+func (s *Server) Endpoint() string {
+	if s.socketFolder != "" {
+		return "unix://" + s.socket()
+	}
+	return s.client
+}
+
+// Address is where the server listens over TCP, host and port; it does so in any case.
+func (s *Server) Address() string { return s.client }
+
+func (s *Server) socket() string { return filepath.Join(s.socketFolder, "client") }
 
 // PeerURL is the address that the member's identity is made of.
 func (s *Server) PeerURL() string { return "http://" + s.peer }
@@ -95,10 +129,14 @@ func (s *Server) Launch() error {
 		return err
 	}
 	defer log.Close()
+	listen := "http://" + s.client
+	if s.socketFolder != "" {
+		listen += "," + s.Endpoint()
+	}
 	words := append([]string{}, s.options.Wrap...)
 	words = append(words, s.options.Binary,
 		"--data-dir", filepath.Join(s.options.Folder, "data"),
-		"--listen-client-urls", "http://"+s.client,
+		"--listen-client-urls", listen,
 		"--advertise-client-urls", "http://"+s.client,
 		"--listen-peer-urls", s.PeerURL(),
 		"--initial-advertise-peer-urls", s.PeerURL(),
@@ -136,7 +174,14 @@ func (s *Server) WaitUntilReady() error {
 }
 
 func (s *Server) ready() bool {
-	client := http.Client{Timeout: time.Second}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if s.socketFolder != "" {
+			network, address = "unix", s.socket()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	client := http.Client{Timeout: time.Second, Transport: transport}
 	// Unlike /health, /readyz does not mind an alarm.
 	answer, err := client.Get("http://" + s.client + "/readyz")
 	if err != nil {
@@ -177,6 +222,9 @@ func (s *Server) end(signal syscall.Signal) error {
 
 // Close ends the process whatever its state.
 func (s *Server) Close() {
+	if s.socketFolder != "" {
+		defer os.RemoveAll(s.socketFolder)
+	}
 	if s.ended == nil {
 		return
 	}
@@ -187,7 +235,7 @@ func (s *Server) Close() {
 // Client connects the official client, quiet and patient.
 func (s *Server) Client() (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
-		Endpoints:   []string{s.client},
+		Endpoints:   []string{s.Endpoint()},
 		DialTimeout: 10 * time.Second,
 		Logger:      zap.NewNop(),
 	})
