@@ -162,6 +162,25 @@ pub const CHECKPOINT_CHUNK_BYTES: usize = 256 * 1024;
 /// Largest chunk of a checkpoint: one that holds the largest record.
 pub const CHECKPOINT_CHUNK_BYTES_MAX: usize = 1 << 30;
 
+/// Bytes of a snapshot in one message to a client, as in etcd.
+pub const SNAPSHOT_BLOB_BYTES: usize = 32 * 1024;
+/// Bytes of a snapshot that are put together in one step.
+pub const SNAPSHOT_STEP_BYTES: usize = 8 * SNAPSHOT_BLOB_BYTES;
+/// Such pieces that wait for a client to take them.
+pub const SNAPSHOT_STEPS_WAITING_MAX: usize = 2;
+/// Snapshots that are being sent at once; further ones wait for their turn. Each keeps the state
+/// that it shows.
+pub const SNAPSHOTS_MAX: usize = 4;
+
+/// Largest page of a bbolt file, overflow included, that the reader takes: one with the largest
+/// record and its neighbours.
+pub const BOLT_PAGE_BYTES_MAX: usize = 1 << 30;
+/// Pages from the root of a bucket in a bbolt file to an entry, and buckets inside each other. The
+/// tree of a billion entries has 8 levels.
+pub const BOLT_DEPTH_MAX: usize = 32;
+/// Things that are wrong in a bbolt file at which a check of it stops.
+pub const BOLT_ERRORS_MAX: usize = 1_000;
+
 /// Largest configuration file.
 pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Values in a configuration file, counted after its aliases are put in place.
