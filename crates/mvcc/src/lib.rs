@@ -11,7 +11,9 @@
 
 mod checkpoint;
 mod events;
+mod export;
 mod hash;
+mod import;
 mod index;
 mod interest;
 mod maintain;
@@ -26,6 +28,8 @@ mod view;
 
 pub use checkpoint::CheckpointWriter;
 pub use events::{Event, History};
+pub use export::{Export, ExportPosition};
+pub use import::{Import, ImportError, Imported};
 pub use index::IndexStats;
 pub use interest::{Interest, InterestIndex};
 pub use mvcc::Mvcc;

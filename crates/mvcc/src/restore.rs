@@ -5,6 +5,7 @@
 
 use crate::Mvcc;
 use crate::checkpoint::{KIND_END, KIND_HEAD, KIND_INDEX, KIND_RECORDS, MAGIC};
+use crate::import::is_mark;
 use crate::index::{Builder, Entry};
 use crate::record;
 use std::cmp::Ordering;
@@ -311,6 +312,9 @@ impl Restore {
             return Err(format!("index entry {rev} has no record"));
         };
         let matches = record::parse(record.data).is_some_and(|parts| {
+            if entry.version == 0 && !entry.tombstone {
+                return key.is_empty() && is_mark(&parts);
+            }
             let numbers = parts.numbers;
             let mod_revision = if entry.tombstone { 0 } else { entry.main };
             parts.key == key
@@ -347,7 +351,8 @@ fn entry_of(main: u64, sub: u64, age: u64, version: u64, tombstone: bool) -> Opt
     let main = i64::try_from(main).ok()?;
     let create = main.checked_sub(i64::try_from(age).ok()?)?;
     let version = i64::try_from(version).ok()?;
-    let sane = main > 1 && (tombstone || (create > 1 && version > 0));
+    let is_mark = create == 0 && version == 0;
+    let sane = main > 1 && (tombstone || is_mark || (create > 1 && version > 0));
     let rev = Rev::new(main, u32::try_from(sub).ok()?);
     sane.then_some(Entry::new(rev, create, version, tombstone))
 }

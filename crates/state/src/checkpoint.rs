@@ -11,10 +11,10 @@
 //! of the same applied entry as the keys.
 
 use crate::state::{Config, State};
-use crate::tables::{APPLIED, Bucket, TERM, Tables};
+use crate::tables::{APPLIED, Bucket, TERM, Tables, compaction_entries};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use std::sync::Arc;
-use tenet_base::{Revision, crc, limits};
+use tenet_base::{crc, limits};
 use tenet_mvcc::{CheckpointError, CheckpointWriter, Mvcc, View};
 
 const MAGIC: &[u8; 8] = b"TENETST1";
@@ -147,11 +147,7 @@ impl State {
         let mut entries = self.tables.entries(bucket);
         if bucket == Bucket::Meta {
             entries.retain(|(key, _)| key != APPLIED && key != TERM);
-            if let Some(revision) = self.mvcc.compact_revision() {
-                for name in [&b"finishedCompactRev"[..], b"scheduledCompactRev"] {
-                    entries.push((name.to_vec(), revision_bytes(revision)));
-                }
-            }
+            entries.extend(compaction_entries(self.mvcc.compact_revision()));
         }
         for (key, value) in entries {
             bytes.extend(key);
@@ -159,11 +155,6 @@ impl State {
         }
         bytes
     }
-}
-
-/// A main revision as etcd's buckets spell it.
-fn revision_bytes(revision: Revision) -> Vec<u8> {
-    [&revision.get().to_be_bytes()[..], b"_", &[0; 8]].concat()
 }
 
 fn chunks(tables: &Tables) -> Vec<Bytes> {

@@ -11,7 +11,7 @@ use crate::members::{Member, Members, json};
 use crate::{Config, Version};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tenet_base::{Index, LeaseId, MemberId, Term};
+use tenet_base::{Index, LeaseId, MemberId, Revision, Term};
 use tenet_proto::etcdserverpb::{AlarmMember, DowngradeInfo};
 use tenet_proto::leasepb;
 use tenet_proto::prost::Message;
@@ -73,6 +73,12 @@ impl Bucket {
         all.find(|bucket| *bucket as u8 == number)
     }
 
+    /// The bucket of etcd that has this name, but for that of the keys.
+    pub(crate) fn of_etcd(name: &[u8]) -> Option<Self> {
+        let mut all = Self::BEFORE_KEYS.into_iter().chain(Self::AFTER_KEYS);
+        all.find(|bucket| bucket.name().as_bytes() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Bucket::Alarm => "alarm",
@@ -90,15 +96,30 @@ impl Bucket {
 }
 
 const AUTH_REVISION: &[u8] = b"authRevision";
-const CLUSTER_VERSION: &[u8] = b"clusterVersion";
+pub(crate) const AUTH_ENABLED: &[u8] = b"authEnabled";
+pub(crate) const CLUSTER_VERSION: &[u8] = b"clusterVersion";
 const DOWNGRADE: &[u8] = b"downgrade";
 pub(crate) const APPLIED: &[u8] = b"consistent_index";
 pub(crate) const TERM: &[u8] = b"term";
-const CONF_STATE: &[u8] = b"confState";
+pub(crate) const CONF_STATE: &[u8] = b"confState";
+pub(crate) const STORAGE_VERSION: &[u8] = b"storageVersion";
+pub(crate) const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";
+pub(crate) const SCHEDULED_COMPACTION: &[u8] = b"scheduledCompactRev";
 const REMOVED: &[u8] = b"removed";
 
 /// The entries of one bucket, in the order of their keys.
 pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What etcd's bucket `meta` has of a finished compaction.
+pub(crate) fn compaction_entries(compacted: Option<Revision>) -> Entries {
+    let entry = |name: &[u8], revision: Revision| {
+        let value = [&revision.get().to_be_bytes()[..], b"_", &[0; 8]].concat();
+        (name.to_vec(), value)
+    };
+    let entries =
+        |revision| [FINISHED_COMPACTION, SCHEDULED_COMPACTION].map(|name| entry(name, revision));
+    compacted.into_iter().flat_map(entries).collect()
+}
 
 impl Tables {
     pub(crate) fn new(config: &Config) -> Self {

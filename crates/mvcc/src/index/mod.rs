@@ -226,6 +226,11 @@ impl Tree {
         });
     }
 
+    /// Writes an entry of `key` that was judged elsewhere, above all revisions in the tree.
+    pub(crate) fn set(&mut self, key: &[u8], rev: Rev, entry: Entry) {
+        self.write(key, rev, |_| entry);
+    }
+
     fn write(&mut self, key: &[u8], rev: Rev, make: impl FnOnce(Option<&Entry>) -> Entry) -> Entry {
         let written = write(&mut self.root, key, rev, make);
         if let Some((sep, right)) = written.split {

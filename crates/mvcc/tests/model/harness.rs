@@ -3,10 +3,13 @@
 use crate::bucket::Bucket;
 use crate::twin::Twin;
 use bytes::Bytes;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use tenet_base::world::SplitMix64;
 use tenet_base::{Index, LeaseId, Revision, Rng, Term};
-use tenet_mvcc::{Event, Interest, Mvcc, MvccError, RangeStream, View, Views};
+use tenet_mvcc::{
+    Event, ExportPosition, Import, Interest, Mvcc, MvccError, RangeStream, View, Views,
+};
 use tenet_proto::etcdserverpb::RangeRequest;
 use tenet_proto::mvccpb::KeyValue;
 use tenet_proto::prost::Message as _;
@@ -169,7 +172,44 @@ impl Harness {
             pieces.push(piece);
             between(&mut self.mvcc);
         }
-        self.mvcc = Mvcc::restore(pieces).expect("an intact checkpoint");
+        self.go_on_with(Mvcc::restore(pieces).expect("an intact checkpoint"));
+    }
+
+    /// Goes on with a store that took in the entries of etcd's bucket that this one gives, `piece`
+    /// of them at a time.
+    pub(crate) fn move_over(&mut self, piece: usize) {
+        let view = Arc::clone(&self.published.view);
+        let export = view.export();
+        let mut lengths = Vec::new();
+        let counted = export.lengths(|key, len| {
+            lengths.push((key.to_vec(), len));
+            Ok::<(), ()>(())
+        });
+        assert_eq!(counted, Ok(()));
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut next = Some(ExportPosition::START);
+        while let Some(from) = next {
+            let end = entries.len() + piece;
+            next = export.entries(from, |key, value| {
+                entries.push((key.to_vec(), value.to_vec()));
+                match entries.len() < end {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            });
+        }
+        let found: Vec<_> = entries.iter().map(|(k, v)| (k.clone(), v.len())).collect();
+        assert_eq!(found, lengths);
+        let mut import = Import::new();
+        for (key, value) in &entries {
+            import.entry(key, value).expect("an entry that was written");
+        }
+        let compacted = view.compact_revision();
+        self.go_on_with(import.finish(compacted, view.applied(), view.term()));
+    }
+
+    fn go_on_with(&mut self, mvcc: Mvcc) {
+        self.mvcc = mvcc;
         self.views = self.mvcc.views();
         self.twin = self.published.twin.clone();
         self.bucket = self.published.bucket.clone();

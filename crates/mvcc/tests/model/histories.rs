@@ -18,6 +18,8 @@ enum Step {
     Pin,
     /// Writes between two pieces of the checkpoint.
     Restart(bool),
+    /// Entries that are moved at a time.
+    MoveOver(usize),
     Compare(u64),
 }
 
@@ -63,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Publish),
         1 => Just(Step::Pin),
         1 => any::<bool>().prop_map(Step::Restart),
+        1 => (1..50usize).prop_map(Step::MoveOver),
         6 => any::<u64>().prop_map(Step::Compare),
     ]
 }
@@ -186,6 +189,7 @@ fn run(steps: &[Step], puts_first: bool) {
                     mvcc.step_maintenance(100);
                 }
             }),
+            Step::MoveOver(piece) => harness.move_over(*piece),
             Step::Compare(seed) => compare(&harness.published, *seed, 12),
         }
     }

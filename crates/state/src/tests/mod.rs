@@ -3,6 +3,7 @@
 
 mod golden;
 mod history;
+mod moves;
 mod rules;
 mod twin;
 mod wal;
