@@ -13,6 +13,7 @@ pub mod go;
 pub mod go_flags;
 pub mod help;
 pub mod log;
+pub mod members;
 pub mod posix_flags;
 pub mod print;
 pub mod settings;

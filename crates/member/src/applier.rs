@@ -48,6 +48,8 @@ pub enum ApplyInput<W> {
     LeaseKeys(LeaseId, W),
     /// Somebody wants the hash of everything.
     Hash(W),
+    /// Somebody wants a snapshot of the state.
+    Export(W),
     /// Somebody wants to know when no background work is left.
     Settle(W),
     /// A checkpoint is durable; it has this many bytes.
@@ -139,6 +141,7 @@ pub struct Applier<W> {
     /// Who waited for something to happen to a lease, and is told once it is published.
     lease_news: Vec<W>,
     lease_keys: Vec<(LeaseId, W)>,
+    exports: Vec<W>,
     /// Answers for when no background work is left.
     settled: Vec<(W, Outcome)>,
     /// A revoke was applied since the last publication.
@@ -181,6 +184,7 @@ impl<W: Waiter> Applier<W> {
             answers: Vec::new(),
             lease_news: Vec::new(),
             lease_keys: Vec::new(),
+            exports: Vec::new(),
             settled: Vec::new(),
             revoked: false,
             checkpoint_index: applied,
@@ -206,6 +210,7 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Hash(waiter) => {
                     waiter.complete(Ok(Outcome::Hash(self.state.hash_job())));
                 }
+                ApplyInput::Export(waiter) => self.exports.push(waiter),
                 ApplyInput::LeaseKeys(id, waiter) => self.lease_keys.push((id, waiter)),
                 ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
                 ApplyInput::CheckpointDurable(bytes) => {
@@ -222,6 +227,7 @@ impl<W: Waiter> Applier<W> {
         }
         self.release_reads();
         self.answer_lease_keys();
+        self.export();
         if self.state.compaction_pending() {
             self.state.step_maintenance(MAINTENANCE_BUDGET);
             self.state.publish();
@@ -232,6 +238,17 @@ impl<W: Waiter> Applier<W> {
             for (waiter, outcome) in self.settled.drain(..) {
                 waiter.complete(Ok(outcome));
             }
+        }
+    }
+
+    /// Gives the state to those who want it, never with the configuration of another.
+    fn export(&mut self) {
+        if self.unconfigured {
+            return;
+        }
+        for waiter in self.exports.drain(..) {
+            let export = Box::new(self.state.export());
+            waiter.complete(Ok(Outcome::Export(export)));
         }
     }
 

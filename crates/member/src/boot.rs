@@ -32,7 +32,7 @@ use tenet_base::disk::{DiskError, DiskOp, DiskView, FilePath};
 use tenet_base::{Index, MemberId, Term, limits};
 use tenet_proto::membershippb::Attributes;
 use tenet_proto::prost::Message as _;
-use tenet_proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
+use tenet_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
 use tenet_raft::{Config, MemoryLog, Raft};
 use tenet_state::{Member, RestoreError, State, bootstrap_member_id, cluster_id};
 use tenet_wal::{Metadata, WalError};
@@ -163,16 +163,16 @@ pub struct Booted<W> {
 
 /// The directories of a member, relative to the root of the disk.
 #[derive(Clone, Debug)]
-struct Layout {
+pub(crate) struct Layout {
     member: FilePath,
-    wal: FilePath,
-    store: FilePath,
+    pub(crate) wal: FilePath,
+    pub(crate) store: FilePath,
     snap: FilePath,
     note: FilePath,
 }
 
 impl Layout {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let member = FilePath::new("member");
         let snap = member.join("snap");
         Layout {
@@ -214,20 +214,8 @@ fn found<W: Waiter>(
     let founders = &options.initial_cluster;
     let token = &options.initial_cluster_token;
     let id_of = |founder: &Founder| bootstrap_member_id(&founder.peer_urls, token);
-    let local = founders
-        .iter()
-        .find(|founder| founder.name == options.name)
-        .ok_or_else(|| BootError::NotInCluster(options.name.clone()))?;
-    if founders.len() > 1 {
-        return Err(BootError::ManyMembers(founders.len()));
-    }
-    let member = id_of(local);
-    let ids: Vec<MemberId> = founders.iter().map(id_of).collect();
-    let identity = Identity {
-        cluster: cluster_id(&ids),
-        member,
-    };
-
+    let identity = founding_identity(founders, &options.name, token)?;
+    let member = identity.member;
     let (hard_state, entries) = founding_entries(founders, id_of);
     let mut prepare = prepare_directories(layout);
     let metadata = Metadata {
@@ -254,9 +242,40 @@ fn found<W: Waiter>(
     Ok(booted)
 }
 
+/// Who the founder called `name` is.
+pub(crate) fn founding_identity(
+    founders: &[Founder],
+    name: &str,
+    token: &str,
+) -> Result<Identity, BootError> {
+    let id_of = |founder: &Founder| bootstrap_member_id(&founder.peer_urls, token);
+    let local = founders
+        .iter()
+        .find(|founder| founder.name == name)
+        .ok_or_else(|| BootError::NotInCluster(name.to_owned()))?;
+    if founders.len() > 1 {
+        return Err(BootError::ManyMembers(founders.len()));
+    }
+    let ids: Vec<MemberId> = founders.iter().map(id_of).collect();
+    Ok(Identity {
+        cluster: cluster_id(&ids),
+        member: id_of(local),
+    })
+}
+
+/// The configuration that the founders make.
+pub(crate) fn founding_conf_state(ids: impl Iterator<Item = MemberId>) -> ConfState {
+    let mut voters: Vec<u64> = ids.map(MemberId::get).collect();
+    voters.sort_unstable();
+    ConfState {
+        voters,
+        ..ConfState::default()
+    }
+}
+
 /// What a cluster's log begins with: each founding member enters by a configuration change, in
 /// term 1 and committed from the start. Every founder writes the same.
-fn founding_entries(
+pub(crate) fn founding_entries(
     founders: &[Founder],
     id_of: impl Fn(&Founder) -> MemberId,
 ) -> (HardState, Vec<Entry>) {
@@ -484,7 +503,7 @@ fn state_config(options: &Options, member: MemberId) -> tenet_state::Config {
 }
 
 /// The store directory comes first: a log without it would be taken for etcd's.
-fn prepare_directories(layout: &Layout) -> Vec<DiskOp> {
+pub(crate) fn prepare_directories(layout: &Layout) -> Vec<DiskOp> {
     let mut ops = vec![
         DiskOp::CreateDir {
             path: layout.member.clone(),

@@ -33,6 +33,8 @@ mod messages;
 mod progress;
 mod proposal;
 mod reads;
+mod restored;
+mod snapshot;
 mod waiter;
 mod watch;
 
@@ -48,5 +50,7 @@ pub use log_writer::{LogInput, LogOutputs, LogWriter};
 pub use messages::{Committed, Input, LogAppend, Notice, Outputs};
 pub use progress::{Permit, Progress};
 pub use proposal::{Prepared, Proposal};
+pub use restored::{NewCluster, NewDirectory};
+pub use snapshot::SnapshotFile;
 pub use waiter::{Outcome, Waiter};
 pub use watch::{Pulled, WatchCounts, WatchHub, WatchOptions, WatchSession};

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use tenet_proto::ApiError;
-use tenet_state::{HashJob, Response};
+use tenet_state::{Export, HashJob, Response};
 
 /// What a request waits for.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub enum Outcome {
     Settled,
     /// What was asked for, ready to be worked out on a thread that may be busy for long.
     Hash(HashJob),
+    /// The state as of now, to be made a snapshot of on such a thread.
+    Export(Box<Export>),
 }
 
 /// Whoever waits for an [`Outcome`]. Completed at most once; dropped without completion only when

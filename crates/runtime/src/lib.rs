@@ -13,10 +13,14 @@ mod mailbox;
 mod metrics;
 mod node;
 mod options;
+mod restore;
+mod snapshot;
 mod threads;
 
 pub use data_dir::{StartError, has_log};
 pub use metrics::{DiskMetrics, Metrics, Timer};
 pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, start};
 pub use options::Options;
-pub use tenet_member::{Founder, Pulled, WatchSession};
+pub use restore::{RestoreError, RestoreTarget};
+pub use snapshot::SnapshotStream;
+pub use tenet_member::{BootError, Founder, NewCluster, Pulled, WatchSession};

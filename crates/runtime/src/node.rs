@@ -9,6 +9,7 @@ use crate::data_dir::{self, DirectoryLock, StartError};
 use crate::disk::{RealDisk, Roots};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::snapshot::Turns;
 use crate::threads::{self, LeaseTime, Mail, Post};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ struct Inner {
     post: Arc<Post>,
     metrics: Arc<Metrics>,
     quota_bytes_shown: i64,
+    snapshot_turns: Turns,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: DirectoryLock,
 }
@@ -177,6 +179,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
             0 => limits::QUOTA_BYTES_DEFAULT,
             given => given,
         },
+        snapshot_turns: Turns::new(),
         threads: Mutex::new(threads),
         _lock: lock,
     })))
@@ -479,6 +482,10 @@ impl Node {
     /// The numbers of the running member.
     pub fn progress(&self) -> &tenet_member::Progress {
         self.0.frontend.progress()
+    }
+
+    pub(crate) fn snapshot_turns(&self) -> &Turns {
+        &self.0.snapshot_turns
     }
 
     pub(crate) fn lessor(&self) -> &Lessor<TaskWaiter> {

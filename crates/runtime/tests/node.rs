@@ -1,5 +1,8 @@
 //! A member on a real disk, called through the node API.
 
+#[path = "node/snapshots.rs"]
+mod snapshots;
+
 use std::path::Path;
 use tenet_member::Founder;
 use tenet_proto::ApiError;

@@ -100,6 +100,7 @@ impl Empty {
 impl Api for Empty {
     type Chunks = FakeChunks;
     type Watches = FakeWatches;
+    type Snapshot = fake::FakeSnapshot;
 
     async fn put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, ApiError> {
         std::hint::black_box(request);
@@ -196,6 +197,10 @@ impl Api for Empty {
 
     async fn defragment(&self) -> Result<(), ApiError> {
         Ok(())
+    }
+
+    async fn snapshot(&self) -> Result<fake::FakeSnapshot, ApiError> {
+        self.fake.snapshot().await
     }
 
     fn status(&self) -> pb::StatusResponse {

@@ -30,6 +30,8 @@ pub trait Api: Clone + Send + Sync + 'static {
     type Chunks: Iterator<Item = Result<pb::RangeResponse, ApiError>> + Send;
     /// What stands behind a `Watch` call.
     type Watches: WatchStream;
+    /// The messages of a `Snapshot` call.
+    type Snapshot: SnapshotMessages;
 
     fn range(&self, request: pb::RangeRequest) -> impl Answer<pb::RangeResponse>;
     fn range_stream(&self, request: pb::RangeRequest) -> impl Answer<Self::Chunks>;
@@ -59,6 +61,8 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn hash_kv(&self, request: pb::HashKvRequest) -> impl Answer<pb::HashKvResponse>;
     fn member_list(&self, request: pb::MemberListRequest) -> impl Answer<pb::MemberListResponse>;
     fn defragment(&self) -> impl Answer<()>;
+    /// May wait for its turn.
+    fn snapshot(&self) -> impl Answer<Self::Snapshot>;
 
     /// What `Maintenance.Status` answers.
     fn status(&self) -> pb::StatusResponse;
@@ -79,6 +83,13 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn ready(&self) -> impl Future<Output = ()> + Send;
     /// Stops the member; done once nothing more is written.
     fn stop(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// The messages of a snapshot, made as they are asked for.
+pub trait SnapshotMessages: Send {
+    /// The next one, `None` behind the last; a text if the rest cannot be made.
+    fn next(&mut self)
+    -> impl Future<Output = Option<Result<pb::SnapshotResponse, String>>> + Send;
 }
 
 /// The watches of one stream.

@@ -1,6 +1,6 @@
 //! The running member as the transports' [`Api`], and its metrics by etcd's names.
 
-use crate::api::{Api, Versions, WatchStream};
+use crate::api::{Api, SnapshotMessages, Versions, WatchStream};
 use crate::metrics::Page;
 use bytes::Bytes;
 use std::future::Future;
@@ -8,11 +8,12 @@ use std::task::Waker;
 use tenet_base::ids::{Index, MemberId, Revision, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
-use tenet_runtime::{Node, Pulled, RangeStream, WatchSession};
+use tenet_runtime::{Node, Pulled, RangeStream, SnapshotStream, WatchSession};
 
 impl Api for Node {
     type Chunks = RangeStream;
     type Watches = WatchSession;
+    type Snapshot = SnapshotStream;
 
     async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         Node::range(self, request).await
@@ -103,6 +104,10 @@ impl Api for Node {
         Node::defragment(self).await
     }
 
+    async fn snapshot(&self) -> Result<SnapshotStream, ApiError> {
+        Node::snapshot(self).await
+    }
+
     fn status(&self) -> pb::StatusResponse {
         Node::status(self)
     }
@@ -147,6 +152,12 @@ impl Api for Node {
 
     fn stop(&self) -> impl Future<Output = ()> + Send {
         Node::stop(self)
+    }
+}
+
+impl SnapshotMessages for SnapshotStream {
+    async fn next(&mut self) -> Option<Result<pb::SnapshotResponse, String>> {
+        SnapshotStream::next(self).await
     }
 }
 

@@ -135,6 +135,7 @@ async fn dispatch<A: Api>(api: &A, call: &mut Call<'_>) {
         Method::MaintenanceDefragment => Box::pin(maintenance::defragment(api, call)).await,
         Method::MaintenanceHash => Box::pin(maintenance::hash(api, call)).await,
         Method::MaintenanceHashKv => Box::pin(maintenance::hash_kv(api, call)).await,
+        Method::MaintenanceSnapshot => Box::pin(maintenance::snapshot(api, call)).await,
         Method::LockLock => Box::pin(coordination::lock(api, call)).await,
         Method::LockUnlock => Box::pin(coordination::unlock(api, call)).await,
         Method::ElectionCampaign => Box::pin(coordination::campaign(api, call)).await,

@@ -13,7 +13,7 @@ use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
 use tenet_proto::etcdserverpb::ResponseHeader;
 use tenet_proto::mvccpb::KeyValue;
-use tenet_server::api::{Answer, Api, Versions, WatchStream};
+use tenet_server::api::{Answer, Api, SnapshotMessages, Versions, WatchStream};
 use tenet_server::metrics::Page;
 
 /// See the module.
@@ -132,6 +132,23 @@ pub(crate) struct FakeWatches {
     woken: Option<Waker>,
 }
 
+/// Three messages, then a failure.
+pub(crate) struct FakeSnapshot(u64);
+
+impl SnapshotMessages for FakeSnapshot {
+    async fn next(&mut self) -> Option<Result<pb::SnapshotResponse, String>> {
+        self.0 += 1;
+        Some(match self.0 {
+            1..=3 => Ok(pb::SnapshotResponse {
+                remaining_bytes: 3 - self.0,
+                blob: Bytes::from(vec![self.0 as u8; 32 * 1024]),
+                ..pb::SnapshotResponse::default()
+            }),
+            _ => Err("no more".to_owned()),
+        })
+    }
+}
+
 impl WatchStream for FakeWatches {
     fn takes_requests(&self) -> bool {
         self.ready.len() < 64
@@ -196,6 +213,7 @@ impl Iterator for FakeChunks {
 impl Api for Fake {
     type Chunks = FakeChunks;
     type Watches = FakeWatches;
+    type Snapshot = FakeSnapshot;
 
     async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         if !request.serializable && self.leader().is_none() {
@@ -350,6 +368,10 @@ impl Api for Fake {
 
     async fn defragment(&self) -> Result<(), ApiError> {
         Ok(())
+    }
+
+    async fn snapshot(&self) -> Result<FakeSnapshot, ApiError> {
+        Ok(FakeSnapshot(0))
     }
 
     fn status(&self) -> pb::StatusResponse {

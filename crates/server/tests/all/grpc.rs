@@ -12,6 +12,7 @@ use tenet_proto::health;
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
 const PUT: &str = "/etcdserverpb.KV/Put";
+const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
 fn key(key: &'static str) -> pb::RangeRequest {
     pb::RangeRequest {
@@ -73,6 +74,20 @@ async fn a_put_is_answered_and_read_back() {
         3,
         "etcdserver: key is not provided",
     );
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_message_by_message_and_says_when_it_cannot_go_on() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let reply = client.call(SNAPSHOT, &pb::SnapshotRequest {}).await;
+    let messages = reply.messages::<pb::SnapshotResponse>();
+    let shape: Vec<_> = messages
+        .iter()
+        .map(|message| (message.remaining_bytes, message.blob.len()))
+        .collect();
+    assert_eq!(shape, [(2, 32_768), (1, 32_768), (0, 32_768)]);
+    assert_eq!((reply.code(), reply.text()), (13, "no more"));
 }
 
 #[tokio::test]
