@@ -58,6 +58,7 @@ mod ledger;
 mod maintenance;
 mod namespace;
 mod range;
+mod snapshot;
 mod transport;
 mod watch;
 
@@ -68,6 +69,7 @@ pub use error::{Error, Status};
 pub use keep_alive::{LeaseEnd, LeaseKeepAlive};
 pub use kv::RangeStream;
 pub use range::KeyRange;
+pub use snapshot::Snapshot;
 pub use tenet_base::limits::CLIENT_WATCH_BUFFER_BYTES_MAX as WATCH_BUFFER_BYTES_MAX;
 pub use transport::Peer;
 pub use watch::{Update, Watch, WatchError, WatchOptions};

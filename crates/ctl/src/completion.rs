@@ -268,7 +268,7 @@ mod tests {
             (&["help", "def"], &["defrag"]),
             (&["get", "k"], &[]),
             (&["lease", "t"], &["timetolive"]),
-            (&["snapshot", ""], &[]),
+            (&["snapshot", ""], &["save"]),
         ] {
             assert_eq!(names(line).0, expected, "{line:?}");
         }

@@ -21,6 +21,9 @@ pub(crate) fn help(path: &Path, program: &str) -> String {
     }
     let usage = usage(path, program);
     let _ = write!(text, "\n{usage}");
+    if path.program().name != "etcdctl" {
+        return text;
+    }
     let _ = writeln!(
         text,
         "Use \"{program} options\" for a list of global command-line options (applies to all \

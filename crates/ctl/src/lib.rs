@@ -1,4 +1,5 @@
-//! etcdctl: the command line client, as `tenet ctl` and under its own name.
+//! etcdctl: the command line client, as `tenet ctl` and under its own name; and etcdutl, the tool
+//! for files ([`util`]).
 //!
 //! A drop-in for etcdctl 3.7: commands, flags, environment variables, formats, texts of errors and
 //! exit codes are its, so that scripts see no difference. Help and completion scripts are ours.
@@ -18,7 +19,9 @@ mod flags;
 mod help;
 mod invocation;
 mod prompt;
+mod snapshot_file;
 mod tree;
+mod util;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -39,10 +42,25 @@ use tree::{Command, Path, Run, UnknownCommand};
 /// speaks of itself as `tenet ctl`.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    let program = called_as("etcdctl", "tenet ctl");
+    exit_code(run(&ROOT, program, &args))
+}
+
+/// As [`main`], for etcdutl.
+#[must_use]
+pub fn util_main(args: Vec<OsString>) -> ExitCode {
+    let program = called_as("etcdutl", "tenet util");
+    exit_code(run(&util::ROOT, program, &args))
+}
+
+fn called_as(etcds: &'static str, ours: &'static str) -> &'static str {
     let called = std::env::args_os().next().unwrap_or_default();
-    let is_etcdctl = FilePath::new(&called).file_name() == Some(OsStr::new("etcdctl"));
-    let program = if is_etcdctl { "etcdctl" } else { "tenet ctl" };
-    match run(program, &args) {
+    let is_etcds = FilePath::new(&called).file_name() == Some(OsStr::new(etcds));
+    if is_etcds { etcds } else { ours }
+}
+
+fn exit_code(result: Result<(), Exit>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => ExitCode::from(exit.code()),
     }
@@ -66,21 +84,22 @@ pub fn not_there_yet() -> Vec<String> {
     names
 }
 
-fn run(program: &'static str, args: &[OsString]) -> Result<(), Exit> {
+fn run(root: &'static Command, program: &'static str, args: &[OsString]) -> Result<(), Exit> {
     let words: Vec<String> = args
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
     if let Some((ask @ (completion::ASK | completion::ASK_NAMES), words)) =
         words.split_first().map(|(first, rest)| (&first[..], rest))
+        && root.name == ROOT.name
     {
         let result = completion::answer(words, ask == completion::ASK);
         return result.map_err(|failure| report(&failure, &Path::root(&ROOT), program));
     }
-    let (path, left) = match tree::find(&ROOT, &words) {
+    let (path, left) = match tree::find(root, &words) {
         Ok(found) => found,
         Err(unknown) => {
-            report_unknown(&unknown, program);
+            report_unknown(&unknown, root, program);
             return Err(Exit::Error);
         }
     };
@@ -143,16 +162,22 @@ fn report(failure: &Failure, path: &Path, program: &str) -> Exit {
         .as_ref()
         .map_or(String::new(), |text| format!("Error: {text}\n"));
     if failure.usage {
+        let said = text.clone();
         text.push_str(&help::usage(path, program));
         text.push('\n');
+        // etcdutl says it once more.
+        if path.program().name == util::ROOT.name {
+            text.push_str(&said);
+        }
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
     failure.exit
 }
 
-fn report_unknown(unknown: &UnknownCommand, program: &str) {
+fn report_unknown(unknown: &UnknownCommand, root: &Command, program: &str) {
     let name = tenet_cli::go::quote(&unknown.name);
-    let mut text = format!("Error: unknown command {name} for \"{program}\"");
+    let first = format!("Error: unknown command {name} for \"{program}\"");
+    let mut text = first.clone();
     if !unknown.suggestions.is_empty() {
         text.push_str("\n\nDid you mean this?\n");
         for suggestion in &unknown.suggestions {
@@ -160,6 +185,10 @@ fn report_unknown(unknown: &UnknownCommand, program: &str) {
         }
     }
     text.push_str(&format!("\nRun '{program} --help' for usage.\n"));
+    if root.name == util::ROOT.name {
+        text.push_str(&first);
+        text.push('\n');
+    }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -170,10 +199,17 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_listed() {
         let names = not_there_yet();
-        for name in ["make-mirror", "member add", "snapshot save", "role get"] {
+        for name in ["make-mirror", "member add", "role get"] {
             assert!(names.iter().any(|listed| listed == name), "{name}");
         }
-        for name in ["get", "watch", "lease grant", "lock", "endpoint status"] {
+        for name in [
+            "get",
+            "watch",
+            "lease grant",
+            "lock",
+            "endpoint status",
+            "snapshot save",
+        ] {
             assert!(!names.iter().any(|listed| listed == name), "{name}");
         }
     }

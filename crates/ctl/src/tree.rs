@@ -124,6 +124,11 @@ impl Path {
         self.0[self.0.len() - 1]
     }
 
+    /// The program that it is a command of.
+    pub(crate) fn program(&self) -> &'static Command {
+        self.0[0]
+    }
+
     pub(crate) fn is_root(&self) -> bool {
         self.0.len() == 1
     }

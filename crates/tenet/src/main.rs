@@ -15,6 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Program {
     Server,
     Ctl,
+    Util,
     Bench,
     Version,
     /// Planned, by its name.
@@ -43,6 +44,7 @@ fn run(program: Program, args: Vec<OsString>, called_as: &str) -> ExitCode {
             Err(arg) => not_utf8(&arg),
         },
         Program::Ctl => tenet_ctl::main(args),
+        Program::Util => tenet_ctl::util_main(args),
         Program::Bench => tenet_bench::main(args),
         Program::Version => version(),
         Program::Later(name) => later(name),
@@ -54,7 +56,7 @@ fn pick(called_as: &str, first: Option<&str>) -> (Program, bool) {
     match called_as {
         "etcd" => return (Program::Server, false),
         "etcdctl" => return (Program::Ctl, false),
-        "etcdutl" => return (Program::Later("util"), false),
+        "etcdutl" => return (Program::Util, false),
         _ => {}
     }
     match first {
@@ -62,7 +64,7 @@ fn pick(called_as: &str, first: Option<&str>) -> (Program, bool) {
         Some("ctl") => (Program::Ctl, true),
         Some("bench") => (Program::Bench, true),
         Some("version") => (Program::Version, true),
-        Some("util") => (Program::Later("util"), true),
+        Some("util") => (Program::Util, true),
         Some("up") => (Program::Later("up"), true),
         Some("lab") => (Program::Later("lab"), true),
         _ => (Program::Server, false),
@@ -81,7 +83,7 @@ fn version() -> ExitCode {
 
 #[allow(clippy::print_stderr)] // There is no log yet.
 fn later(name: &str) -> ExitCode {
-    eprintln!("tenet {name} is not there yet; there are server, ctl, bench and version");
+    eprintln!("tenet {name} is not there yet; there are server, ctl, util, bench and version");
     ExitCode::FAILURE
 }
 
@@ -107,7 +109,7 @@ mod tests {
             ("tenet", Some("lab"), (Program::Later("lab"), true)),
             ("etcd", Some("ctl"), (Program::Server, false)),
             ("etcdctl", Some("version"), (Program::Ctl, false)),
-            ("etcdutl", None, (Program::Later("util"), false)),
+            ("etcdutl", None, (Program::Util, false)),
             (
                 "something-else",
                 Some("--version"),

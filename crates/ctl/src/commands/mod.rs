@@ -12,9 +12,12 @@ mod lease;
 mod lock;
 mod member;
 mod put;
+mod snapshot;
 mod txn;
 mod utility;
 mod watch;
+
+pub(crate) use utility::help;
 
 use std::io::Write as _;
 
@@ -46,7 +49,7 @@ pub(crate) static ROOT: Command = Command {
         &utility::VERSION,
         &lease::COMMAND,
         &member::COMMAND,
-        &SNAPSHOT,
+        &snapshot::COMMAND,
         &MAKE_MIRROR,
         &lock::COMMAND,
         &elect::COMMAND,
@@ -68,20 +71,6 @@ static MOVE_LEADER: Command = Command::new(
     "Hands leadership to another member",
     Some(Section::Maintenance),
 );
-static SNAPSHOT: Command = Command {
-    commands: &[&Command::below(
-        "save",
-        "<filename>",
-        "Writes a snapshot of a member to a file",
-    )],
-    run: Run::Help,
-    ..Command::new(
-        "snapshot",
-        "<subcommand>",
-        "Takes snapshots",
-        Some(Section::Maintenance),
-    )
-};
 static MAKE_MIRROR: Command = Command::new(
     "make-mirror",
     "[options] <destination>",

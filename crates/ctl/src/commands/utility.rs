@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{ROOT, print_line};
+use super::print_line;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::tree::{self, Command, Path, Run, Section};
@@ -33,13 +33,14 @@ pub(super) static HELP: Command = Command {
     )
 };
 
-fn help(invocation: &mut Invocation) -> Result<(), Failure> {
+pub(crate) fn help(invocation: &mut Invocation) -> Result<(), Failure> {
     let words = invocation.text_args();
-    match tree::find(&ROOT, &words) {
+    let root = invocation.path.program();
+    match tree::find(root, &words) {
         Ok((path, _)) => write(&help::help(&path, invocation.program)),
         Err(_) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-            let usage = help::usage(&Path::root(&ROOT), invocation.program);
+            let usage = help::usage(&Path::root(root), invocation.program);
             let topics = words.join(" ");
             let _ = write!(std::io::stderr(), "Unknown help topic [{topics}]\n{usage}");
             Ok(())
