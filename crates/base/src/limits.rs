@@ -171,6 +171,8 @@ pub const SNAPSHOT_STEPS_WAITING_MAX: usize = 2;
 /// Snapshots that are being sent at once; further ones wait for their turn. Each keeps the state
 /// that it shows.
 pub const SNAPSHOTS_MAX: usize = 4;
+/// How long a client may take nothing of a snapshot before it loses its turn.
+pub const SNAPSHOT_UNREAD_MS: u64 = 300_000;
 
 /// Largest page of a bbolt file, overflow included, that the reader takes: one with the largest
 /// record and its neighbours.

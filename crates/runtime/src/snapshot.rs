@@ -1,18 +1,25 @@
 //! Snapshots for clients: the file that the member makes, in messages, with its SHA-256 behind it.
 //!
 //! The file is made on a thread of its own, which waits whenever the client is slower than it, and
-//! ends when the client is gone. How many there are at once is limited: each keeps the state that
+//! ends when the client is gone, or takes nothing for long. How many there are at once is limited: each keeps the state that
 //! it shows, and the pages that it is filling.
 
 use crate::node::{ETCD_CLUSTER_VERSION, Node};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use tenet_base::limits::{SNAPSHOT_BLOB_BYTES, SNAPSHOT_STEPS_WAITING_MAX, SNAPSHOTS_MAX};
+use std::time::Duration;
+use tenet_base::limits::{
+    SNAPSHOT_BLOB_BYTES, SNAPSHOT_STEPS_WAITING_MAX, SNAPSHOT_UNREAD_MS, SNAPSHOTS_MAX,
+};
 use tenet_member::{ApplyInput, Outcome, SnapshotFile};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::SnapshotResponse;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+
+/// What a client is told that has lost its turn.
+const BROKEN_OFF: &str = "the snapshot was broken off: nothing of it was taken for long";
 
 /// A piece of the file, or why there is none.
 type Piece = Result<Bytes, String>;
@@ -57,7 +64,7 @@ impl Node {
             match SnapshotFile::plan(*export) {
                 Ok(file) => {
                     let _ = announce.send(file.len_bytes());
-                    make(file, &sender);
+                    make(file, &sender, Duration::from_millis(SNAPSHOT_UNREAD_MS));
                 }
                 Err(error) => {
                     let _ = announce.send(0);
@@ -74,21 +81,26 @@ impl Node {
     }
 }
 
-/// Makes the file until it is whole or nobody wants it.
-fn make(file: SnapshotFile, to: &mpsc::Sender<Piece>) {
+/// Makes the file until it is whole, or nobody wants it or takes anything for `patience`.
+fn make(file: SnapshotFile, to: &mpsc::Sender<Piece>, patience: Duration) {
+    let runtime = Handle::current();
+    let give = |piece: Piece| runtime.block_on(to.send_timeout(piece, patience)).is_ok();
     let mut sum = Sha256::new();
     for piece in file {
-        let piece = piece.map_err(|error| error.to_string());
-        if let Ok(bytes) = &piece {
-            sum.update(bytes);
-        }
-        let failed = piece.is_err();
-        if to.blocking_send(piece).is_err() || failed {
-            return;
+        match piece {
+            Ok(bytes) => {
+                sum.update(&bytes);
+                if !give(Ok(bytes)) {
+                    return;
+                }
+            }
+            Err(error) => {
+                give(Err(error.to_string()));
+                return;
+            }
         }
     }
-    let sum = Bytes::copy_from_slice(&sum.finalize());
-    let _ = to.blocking_send(Ok(sum));
+    give(Ok(Bytes::copy_from_slice(&sum.finalize())));
 }
 
 impl SnapshotStream {
@@ -109,7 +121,7 @@ impl SnapshotStream {
                 }
                 None => {
                     self.ended = true;
-                    return Some(Err("the snapshot broke off".to_owned()));
+                    return Some(Err(BROKEN_OFF.to_owned()));
                 }
             }
         }
@@ -123,5 +135,55 @@ impl SnapshotStream {
             blob: self.piece.split_to(blob_bytes),
             version: ETCD_CLUSTER_VERSION.to_owned(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenet_base::{Index, MemberId, Term};
+    use tenet_proto::etcdserverpb::{InternalRaftRequest, PutRequest};
+    use tenet_state::{Config, State};
+
+    fn file_of_some_mb() -> SnapshotFile {
+        let mut state = State::new(Config {
+            member: MemberId(1),
+            min_lease_ttl_s: 2,
+            quota_bytes: 0,
+            learners_max: 1,
+        });
+        for index in 1..=4 {
+            let request = InternalRaftRequest {
+                id: index,
+                put: Some(PutRequest {
+                    key: format!("k{index}").into(),
+                    value: vec![7; 1 << 20].into(),
+                    ..PutRequest::default()
+                }),
+                ..InternalRaftRequest::default()
+            };
+            state.apply(Index(index), Term(1), &request).unwrap();
+        }
+        SnapshotFile::plan(state.export()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_loses_the_turn_and_is_told() {
+        let (sender, pieces) = mpsc::channel(SNAPSHOT_STEPS_WAITING_MAX);
+        let file = file_of_some_mb();
+        let left_bytes = file.len_bytes();
+        let made = tokio::task::spawn_blocking(move || make(file, &sender, Duration::ZERO));
+        made.await.unwrap();
+        let mut stream = SnapshotStream {
+            pieces,
+            piece: Bytes::new(),
+            left_bytes,
+            ended: false,
+        };
+        let mut last = None;
+        while let Some(message) = stream.next().await {
+            last = Some(message);
+        }
+        assert_eq!(last, Some(Err(BROKEN_OFF.to_owned())));
     }
 }

@@ -85,28 +85,7 @@ impl<S: Source> Db<S> {
     /// The bucket that holds all others.
     #[must_use]
     pub fn root(&self) -> Bucket {
-        Bucket::at_page(self.meta.root, self.meta.sequence)
-    }
-
-    /// A bucket that stands in the root.
-    ///
-    /// # Errors
-    /// If the way to it is damaged.
-    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>, BoltError> {
-        for entry in self.walk(&self.root()) {
-            let entry = entry?;
-            if entry.key == name {
-                return match entry.content {
-                    Content::Bucket(bucket) => Ok(Some(bucket)),
-                    Content::Value(_) => {
-                        let name = name.escape_ascii();
-                        let reason = format!("{name} is a value where a bucket is due");
-                        Err(BoltError::damaged(entry.offset, reason))
-                    }
-                };
-            }
-        }
-        Ok(None)
+        Bucket::at_page(self.meta.root)
     }
 
     /// The entries of a bucket, in the order of their keys.

@@ -10,10 +10,7 @@ use tenet_base::limits::BOLT_DEPTH_MAX;
 
 /// A bucket: where its entries are.
 #[derive(Clone, Debug)]
-pub struct Bucket {
-    place: Place,
-    sequence: u64,
-}
+pub struct Bucket(Place);
 
 #[derive(Clone, Debug)]
 enum Place {
@@ -22,35 +19,24 @@ enum Place {
 }
 
 impl Bucket {
-    pub(crate) fn at_page(page: u64, sequence: u64) -> Self {
-        Bucket {
-            place: Place::Page(page),
-            sequence,
-        }
-    }
-
-    /// The number that bbolt keeps with a bucket for its callers.
-    #[must_use]
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    pub(crate) fn at_page(page: u64) -> Self {
+        Bucket(Place::Page(page))
     }
 
     fn from_item(item: &Item) -> Result<Self, BoltError> {
         let mut fields = Fields(&item.value);
-        let (Some(root), Some(sequence)) = (fields.u64(), fields.u64()) else {
+        // The other number is for bbolt's callers, and etcd does not use it.
+        let (Some(root), Some(_)) = (fields.u64(), fields.u64()) else {
             let len = item.value.len();
             let reason = format!("a bucket of {len} bytes, where {BUCKET_BYTES} are the least");
             return Err(BoltError::damaged(item.value_offset, reason));
         };
         if root > 0 {
-            return Ok(Bucket::at_page(root, sequence));
+            return Ok(Bucket::at_page(root));
         }
         let offset = item.value_offset + BUCKET_BYTES as u64;
         let page = Page::inline(item.value.slice(BUCKET_BYTES..), offset)?;
-        Ok(Bucket {
-            place: Place::Inline(page),
-            sequence,
-        })
+        Ok(Bucket(Place::Inline(page)))
     }
 }
 
@@ -141,7 +127,7 @@ impl<'a, S: Source> Walk<'a, S> {
         Walk {
             db,
             path: Vec::new(),
-            root: Some(bucket.place.clone()),
+            root: Some(bucket.0.clone()),
             seen,
             last: None,
         }

@@ -43,16 +43,6 @@ fn etcds_snapshots_are_read_whole() {
 }
 
 #[test]
-fn a_bucket_is_found_by_its_name() {
-    let file = testdata(FILES[2]);
-    let db = Db::open(file).unwrap();
-    let keys = db.bucket(b"key").unwrap().unwrap();
-    let first = db.walk(&keys).next().unwrap().unwrap();
-    assert_eq!(first.key.len(), 17);
-    assert!(db.bucket(b"kex").unwrap().is_none());
-}
-
-#[test]
 fn etcds_contents_written_anew_are_smaller_and_the_same() {
     for name in FILES {
         let buckets = contents(name);
