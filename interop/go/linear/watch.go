@@ -10,9 +10,9 @@ import (
 // followed is a watch and what it has to be told next.
 type followed struct {
 	ask *lines.Watch
-	// begun and over say where it is in its life.
-	begun, over bool
-	start       int64
+	// begun and over say where it is in its life; what comes after something wrong is not looked at.
+	begun, over, wrong bool
+	start              int64
 	// due are the events that it wants, all of them, in order; told is how many it has had.
 	due  []lines.Event
 	told int
@@ -69,13 +69,13 @@ func reversed(events []lines.Event) []lines.Event {
 
 func (w *watches) fail(f *followed, format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf("watch %d: ", f.ask.ID)+fmt.Sprintf(format, args...))
-	f.over = true
+	f.wrong = true
 }
 
 func (w *watches) take(told *lines.Told) {
 	if told.Watch == nil {
 		for _, f := range w.byStream[told.Stream] {
-			if f.begun && !f.over {
+			if f.begun && !f.over && !f.wrong {
 				w.completeUpTo(f, told.Revision)
 			}
 		}
@@ -87,8 +87,9 @@ func (w *watches) take(told *lines.Told) {
 		return
 	}
 	switch {
+	case f.wrong:
 	case f.over:
-		w.fail(f, "is told something after its end, or after what was wrong")
+		w.fail(f, "is told something after its end")
 	case told.Created && f.begun, !told.Created && !f.begun:
 		w.fail(f, "does not begin once, before all else")
 	case told.Created:

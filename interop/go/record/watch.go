@@ -24,6 +24,8 @@ type watch struct {
 	ask lines.Watch
 	// next is the first revision that was not told completely.
 	next int64
+	// late asks for everything, again and again, and is mostly told that it was compacted.
+	late bool
 }
 
 // stream is a raw stream of watches, opened anew whenever it breaks, with every watch going on
@@ -62,6 +64,8 @@ func newStream(r *recorder, client int) *stream {
 		}
 		s.watches = append(s.watches, &watch{ask: ask, next: ask.Start})
 	}
+	late := &watch{ask: lines.Watch{Key: "key/", End: "key0", PrevKV: true}, late: true}
+	s.watches = append(s.watches, late)
 	return s
 }
 
@@ -128,6 +132,9 @@ func (s *stream) create(w *watch) error {
 	// etcd does not give the id of a watch that was compacted again on the same stream.
 	s.lastID++
 	id := s.lastID
+	if w.late {
+		w.next, w.ask.ID = 1, 0
+	}
 	before := w.ask.ID
 	w.ask.ID, w.ask.Stream, w.ask.Client = s.owner.nextWatch.Add(1), s.id, s.client
 	w.ask.Call, w.ask.Start, w.ask.Resumes = s.owner.now(), w.next, nil
@@ -195,7 +202,7 @@ func (s *stream) take(response *pb.WatchResponse) *watch {
 	told.Watch = &id
 	s.owner.write(lines.Line{Told: &told})
 	watch.moved(told)
-	if !told.Canceled {
+	if !told.Canceled || watch.late {
 		return nil
 	}
 	delete(s.byID, response.WatchId)
@@ -225,7 +232,7 @@ func (w *watch) moved(told lines.Told) {
 // complete says whether it was told everything that the history has.
 func (w *watch) complete(r *recorder) bool {
 	last := r.last.Load()
-	return last > 0 && w.next > last
+	return w.late || (last > 0 && w.next > last)
 }
 
 // official watches through the official client, which resumes by itself.

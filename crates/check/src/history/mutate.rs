@@ -325,6 +325,12 @@ impl Mutation {
             (Mutation::PreviousAnswer, Request::Put(_), Answer::Put(answer)) => {
                 answer.prev.is_some()
             }
+            _ => self.could_lease(history, op, answer),
+        }
+    }
+
+    fn could_lease(self, history: &History, op: &Operation, answer: &Answer) -> bool {
+        match (self, &op.request, answer) {
             (Mutation::LeaseEarly, Request::Grant(_), Answer::Grant(given)) => {
                 gone(history, given.lease, op.returned)
                     && revokes(history, given.lease).next().is_none()
@@ -424,7 +430,7 @@ impl Mutation {
                 op.revision = 0;
             }
             (Mutation::RevisionTwice, ..) => op.revision = before.expect("there is one"),
-            (Mutation::RevisionsSwapped, ..) => return swap_revisions(history, place),
+            (Mutation::RevisionsSwapped, ..) => swap_revisions(history, place),
             (Mutation::WriteLost, ..) => drop(history.lines.remove(place)),
             (Mutation::CompareFlipped, Request::Txn(txn), _) => {
                 txn.compare[0].result = match txn.compare[0].result {
@@ -436,13 +442,23 @@ impl Mutation {
             (Mutation::PreviousAnswer, _, Answer::Put(answer)) => {
                 answer.prev.as_mut().expect("there is one").value.push('?');
             }
+            _ => self.break_lease(history, place, &copy),
+        }
+    }
+
+    fn break_lease(self, history: &mut History, place: usize, copy: &History) {
+        let Line::Op(op) = &mut history.lines[place] else {
+            unreachable!("the caller has looked");
+        };
+        let answer = op.answer.as_mut().expect("the caller has looked");
+        match (self, &mut op.request, answer) {
             (Mutation::LeaseEarly, _, Answer::Grant(given)) => {
                 let (lease, ttl) = (given.lease, given.ttl);
                 lengthen(history, lease, ttl);
             }
             (Mutation::LeaseAfterEnd, Request::KeepAlive(name), Answer::Lease(answer)) => {
                 *answer = LeaseAnswer {
-                    ttl: ttl_of(&copy, name.lease),
+                    ttl: ttl_of(copy, name.lease),
                     ..LeaseAnswer::default()
                 };
             }
@@ -483,12 +499,22 @@ impl Mutation {
                 put.expect("there is one").kv.value.push('?');
             }
             Mutation::EventInvented => told.events[0].kv.key.push('?'),
-            Mutation::EventUnfiltered => insert(history, place, unwanted(&copy, watch)),
-            Mutation::EventBeforeStart => insert(history, place, early(&copy, watch)),
             Mutation::EventPrevious => {
                 let event = told.events.iter_mut().find_map(|event| event.prev.as_mut());
                 event.expect("there is one").version += 1;
             }
+            _ => self.tell_more(history, place, &copy, watch),
+        }
+    }
+
+    /// The mutations of watches that add a response.
+    fn tell_more(self, history: &mut History, place: usize, copy: &History, watch: &Watch) {
+        let Line::Told(told) = &mut history.lines[place] else {
+            unreachable!("the caller has looked");
+        };
+        match self {
+            Mutation::EventUnfiltered => insert(history, place, unwanted(copy, watch)),
+            Mutation::EventBeforeStart => insert(history, place, early(copy, watch)),
             Mutation::RevisionSplit => {
                 let last = told.events.pop().expect("there are two");
                 let rest = Told {

@@ -15,11 +15,11 @@ import (
 
 func main() {
 	config := record.Config{}
-	flag.Int64Var(&config.Operations, "operations", 20_000, "how many operations are recorded, at most")
+	flag.Int64Var(&config.Operations, "operations", 60_000, "how many operations are recorded, at most")
 	flag.DurationVar(&config.Time, "time", 30*time.Second, "how long, at most")
 	flag.IntVar(&config.Clients, "clients", 12, "how many clients")
 	flag.IntVar(&config.Streams, "streams", 3, "how many streams of watches, beside two of the official client")
-	flag.DurationVar(&config.Pause, "pause", 10*time.Millisecond, "how long a client waits between two operations, on average")
+	flag.DurationVar(&config.Pause, "pause", 15*time.Millisecond, "how long a client waits between two operations, on average")
 	flag.IntVar(&config.Kills, "kills", 6, "how often the server is killed")
 	flag.IntVar(&config.Stops, "stops", 4, "how often the server is stopped and continued")
 	flag.Uint64Var(&config.Seed, "seed", uint64(time.Now().UnixNano()), "seed of the clients and of the moments of the faults")

@@ -445,6 +445,23 @@ impl World {
                 self.compactions.push((now, compact.revision));
                 Answer::Done
             }
+            Request::Grant(_)
+            | Request::Revoke(_)
+            | Request::KeepAlive(_)
+            | Request::TimeToLive(_) => self.perform_on_lease(request),
+            request if self.store.unknown_lease(request) => Answer::Refused(Refusal::LeaseNotFound),
+            request => {
+                let (before, mut events) = (self.store.keys.clone(), Vec::new());
+                let answer = self.store.run(request, &before, &mut events);
+                self.store.finish(now, events);
+                answer
+            }
+        }
+    }
+
+    fn perform_on_lease(&mut self, request: &Request) -> Answer {
+        let now = self.now;
+        match request {
             Request::Grant(grant) => {
                 self.store
                     .leases
@@ -485,13 +502,7 @@ impl World {
                     ..LeaseAnswer::default()
                 },
             }),
-            request if self.store.unknown_lease(request) => Answer::Refused(Refusal::LeaseNotFound),
-            request => {
-                let (before, mut events) = (self.store.keys.clone(), Vec::new());
-                let answer = self.store.run(request, &before, &mut events);
-                self.store.finish(now, events);
-                answer
-            }
+            other => unreachable!("{other:?} is of no lease"),
         }
     }
 
