@@ -6,8 +6,11 @@
 //! a third strike ends the connection, and whatever we send in answer to a call clears the strikes.
 //! The HTTP/2 library neither shows pings nor sends such a GOAWAY, so both are done here, between
 //! it and the socket: only frame headers are looked at, and our frame is put in where a frame ends.
+//! The one thing that is changed on its way is an `:authority` that is none; see `authority`.
 
+use super::authority::Authorities;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -42,6 +45,7 @@ pub(super) struct Guarded<S> {
     socket: S,
     prefix: bytes::Bytes,
     inbound: FrameWalk,
+    authorities: Authorities,
     outbound: FrameWalk,
     police: Police,
     traffic: Arc<Traffic>,
@@ -63,6 +67,7 @@ impl<S> Guarded<S> {
                 skip: PREFACE_BYTES,
                 ..FrameWalk::default()
             },
+            authorities: Authorities::default(),
             outbound: FrameWalk::default(),
             police: Police::new(ping_interval_min),
             traffic,
@@ -70,30 +75,38 @@ impl<S> Guarded<S> {
         }
     }
 
-    fn saw_inbound(&mut self, bytes: &[u8]) {
+    fn saw_inbound(&mut self, bytes: &mut [u8]) {
         let police = &mut self.police;
-        let traffic = &self.traffic;
         let mut guilty = false;
-        self.inbound.walk(bytes, |frame| match frame.kind {
-            HEADERS => police.last_stream = police.last_stream.max(frame.stream),
-            PING if frame.flags & ACK == 0 => {
-                let idle = traffic.open_calls.load(Ordering::Relaxed) == 0;
-                guilty |= police.ping(Instant::now(), idle);
+        let mut at = 0;
+        while let Some(step) = self.inbound.step(bytes, &mut at) {
+            match step {
+                Step::Payload(range) => self.authorities.pass(&mut bytes[range]),
+                Step::Header(frame) if frame.kind == HEADERS => {
+                    police.last_stream = police.last_stream.max(frame.stream);
+                    self.authorities.begin(frame.flags);
+                }
+                Step::Header(frame) => {
+                    self.authorities.end();
+                    if frame.kind == PING && frame.flags & ACK == 0 {
+                        let idle = self.traffic.open_calls.load(Ordering::Relaxed) == 0;
+                        guilty |= police.ping(Instant::now(), idle);
+                    }
+                }
             }
-            _ => {}
-        });
+        }
         if guilty && self.farewell.is_none() {
             self.farewell = Some((too_many_pings(self.police.last_stream), 0));
         }
     }
 
     fn saw_outbound(&mut self, bytes: &[u8]) {
-        let police = &mut self.police;
-        self.outbound.walk(bytes, |frame| {
-            if matches!(frame.kind, DATA | HEADERS) {
-                police.clear_next = true;
+        let mut at = 0;
+        while let Some(step) = self.outbound.step(bytes, &mut at) {
+            if matches!(step, Step::Header(frame) if matches!(frame.kind, DATA | HEADERS)) {
+                self.police.clear_next = true;
             }
-        });
+        }
     }
 }
 
@@ -136,7 +149,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             let part = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&part);
         }
-        let new = &buf.filled()[before..];
+        let new = &mut buf.filled_mut()[before..];
         if !new.is_empty() {
             this.traffic.reads.fetch_add(1, Ordering::Relaxed);
             this.saw_inbound(new);
@@ -207,6 +220,13 @@ struct FrameHeader {
     stream: u32,
 }
 
+/// What comes by.
+enum Step {
+    Header(FrameHeader),
+    /// A part of a frame's payload, or of what comes before the first frame.
+    Payload(Range<usize>),
+}
+
 /// Finds the frame headers in a byte stream that comes in arbitrary parts.
 #[derive(Debug, Default)]
 struct FrameWalk {
@@ -222,27 +242,29 @@ impl FrameWalk {
         self.skip == 0 && self.have == 0
     }
 
-    fn walk(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHeader)) {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (FRAME_HEADER_BYTES - self.have).min(bytes.len());
-            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have == FRAME_HEADER_BYTES {
-                let [a, b, c, kind, flags, stream @ ..] = self.header;
-                self.have = 0;
-                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-                let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
-                see(FrameHeader {
-                    kind,
-                    flags,
-                    stream,
-                });
-            }
+    /// The next thing in `bytes` from `at` on, which moves; none at the end.
+    fn step(&mut self, bytes: &[u8], at: &mut usize) -> Option<Step> {
+        if self.skip > 0 && *at < bytes.len() {
+            let from = *at;
+            *at += self.skip.min(bytes.len() - from);
+            self.skip -= *at - from;
+            return Some(Step::Payload(from..*at));
         }
+        let taken = (FRAME_HEADER_BYTES - self.have).min(bytes.len() - *at);
+        self.header[self.have..self.have + taken].copy_from_slice(&bytes[*at..*at + taken]);
+        self.have += taken;
+        *at += taken;
+        if self.have < FRAME_HEADER_BYTES {
+            return None;
+        }
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
+        self.have = 0;
+        self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+        Some(Step::Header(FrameHeader {
+            kind,
+            flags,
+            stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
+        }))
     }
 }
 
@@ -312,11 +334,17 @@ mod tests {
         for step in 1..=bytes.len() {
             let mut walk = FrameWalk::default();
             let mut seen = Vec::new();
+            let mut payload = 0;
             for part in bytes.chunks(step) {
-                walk.walk(part, |frame| {
-                    seen.push((frame.kind, frame.flags, frame.stream))
-                });
+                let mut at = 0;
+                while let Some(step) = walk.step(part, &mut at) {
+                    match step {
+                        Step::Header(frame) => seen.push((frame.kind, frame.flags, frame.stream)),
+                        Step::Payload(range) => payload += range.len(),
+                    }
+                }
             }
+            assert_eq!(payload, 348, "in parts of {step}");
             assert_eq!(
                 seen,
                 [(HEADERS, 4, 7), (PING, 0, 0), (DATA, 0, 7), (DATA, 1, 7)]
@@ -352,5 +380,31 @@ mod tests {
         assert!(!police.ping(at(10), true));
         assert!(!police.ping(at(20), true));
         assert!(police.ping(at(30), true));
+    }
+
+    /// Python over a unix socket: the path is the authority, by value first and by its place in the
+    /// table from then on.
+    #[tokio::test]
+    async fn the_library_accepts_a_path_as_authority() {
+        use tokio::io::AsyncWriteExt;
+        const PATH: &[u8] = b"%2Ftmp%2Fsocket";
+        let name = b"\x83\x86\x84\x40\x0a:authority";
+        let named = [&name[..], &[PATH.len() as u8], PATH].concat();
+        let bytes = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, 0, &[]),
+            frame(HEADERS, 5, 1, &named),
+            frame(HEADERS, 5, 3, &[0x83, 0x86, 0x84, 0xbe]),
+        ]
+        .concat();
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let guarded = Guarded::new(server, bytes::Bytes::new(), IDLE_INTERVAL, Arc::default());
+        client.write_all(&bytes).await.expect("room for all");
+        let mut connection = h2::server::handshake(guarded).await.expect("a handshake");
+        for _ in 0..2 {
+            let (request, _) = connection.accept().await.expect("a call").expect("valid");
+            let authority = request.uri().authority().expect("an authority");
+            assert_eq!(authority.as_str(), "-2Ftmp-2Fsocket");
+        }
     }
 }

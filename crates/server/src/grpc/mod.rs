@@ -8,12 +8,13 @@
 //!
 //! What differs visibly between gRPC servers is grpc-go's here: texts and codes of oversized,
 //! undecodable and compressed messages, of unknown methods and malformed headers; what happens to
-//! a client that pings too often ([`guard`]); trailers. Comments name the rule; the tests hold the
+//! a client that pings too often ([`guard`]), or whose authority is a path ([`authority`]); trailers. Comments name the rule; the tests hold the
 //! texts as the running etcd gives them.
 //!
 //! Invariants: a call is counted as started at most once and then as handled exactly once, however
 //! it ends; what a client can make us keep is bounded per connection ([`budget`]).
 
+mod authority;
 mod budget;
 mod call;
 mod cluster;
