@@ -143,6 +143,9 @@ pub(super) struct Watcher {
     pub(super) notify: bool,
     /// Changes before this revision are not wanted, or were given.
     pub(super) min_revision: i64,
+    /// The start revision that was asked for, or 0. As in etcd, nothing is said about progress
+    /// before the store is there.
+    pub(super) start_revision: i64,
     /// Reads the history by itself and is not routed to.
     pub(super) lagging: bool,
     /// Nothing was routed to it since it was last told how far it is.
@@ -161,10 +164,16 @@ impl Watcher {
             filter: of.filter,
             notify: of.notify,
             min_revision: 0,
+            start_revision: 0,
             lagging: false,
             quiet: true,
             part: None,
         }
+    }
+
+    /// Whether it has everything up to `routed`, so that it may be told so.
+    fn is_current(&self, routed: i64) -> bool {
+        !self.lagging && self.min_revision <= routed + 1 && self.start_revision <= routed
     }
 
     fn wants(&self, event: &Event<'_>) -> bool {
@@ -418,7 +427,7 @@ impl Hub {
         let mut inbox = None;
         for slot in slots {
             let watcher = self.watchers.get_mut(slot);
-            if watcher.lagging || watcher.min_revision > routed + 1 {
+            if !watcher.is_current(routed) {
                 return;
             }
             inbox = Some(Arc::clone(&watcher.inbox));
@@ -440,8 +449,7 @@ impl Hub {
         if !watcher.notify {
             return;
         }
-        let current = !watcher.lagging && watcher.min_revision <= routed + 1;
-        if watcher.quiet && current {
+        if watcher.quiet && watcher.is_current(routed) {
             let progress = Item::Progress {
                 watch: Some(watcher.watch),
                 revision: routed,

@@ -170,7 +170,8 @@ impl WatchSession {
             epoch: hub.new_epoch(),
         };
         let from = if start > 0 { start } else { revision + 1 };
-        let watcher = Watcher::new(self.number, Arc::clone(&self.inbox), watch, &wish);
+        let mut watcher = Watcher::new(self.number, Arc::clone(&self.inbox), watch, &wish);
+        watcher.start_revision = start;
         let slot = hub.join(watcher, from, shared.options.progress_interval_ms);
         if from <= hub.routed {
             self.lags.push_back(Lag {
