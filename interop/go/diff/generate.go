@@ -1,60 +1,134 @@
-// Package diff sends the same random requests to two servers and compares every answer and the
-// hash of the whole history.
-//
-// A request is made from a seed of its own and the newest revision, so a history is a list of
-// seeds: it can be repeated, cut and shortened until only what matters is left.
 package diff
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
 )
 
-// moment is what the making of a request may look at: where the history stands.
+// moment is what the making of a step may look at: where the history stands for a client, in its
+// own terms.
 type moment struct {
+	// 0: alone.
+	client    int
 	revision  int64
 	compacted int64
 	// How many leases have been granted with ids of the servers' choice.
-	chosen int64
+	chosen  int64
+	watches []place
+	// Values are large, now and then.
+	large bool
+	// Nothing is compacted, and the history begins with more changes than one response to a watch
+	// holds.
+	deep bool
+}
+
+// deepRevisions is more than either server puts into one response.
+const deepRevisions = 1200
+
+// place is where a watch is: its stream and id, and whether the server has chosen the id.
+type place struct {
+	stream int
+	id     int64
+	auto   bool
+}
+
+func (at *moment) sortWatches() {
+	slices.SortFunc(at.watches, func(one, other place) int {
+		return cmp.Or(cmp.Compare(one.stream, other.stream), cmp.Compare(one.id, other.id))
+	})
 }
 
 // keys of the game: few, so that requests meet, with a prefix among them.
 var keys = []string{"a", "b", "b/1", "b/2", "b/3", "c", "d", "d/x", "e", "f"}
 
-// maker makes one request.
+// maker makes one step.
 type maker struct {
 	*rand.Rand
 	moment
 }
 
-// request makes the request of a seed.
-func request(seed uint64, at moment) proto.Message {
+// askOf makes the step of a seed.
+func askOf(seed uint64, at moment) any {
 	m := maker{Rand: rand.New(rand.NewPCG(seed, 1)), moment: at}
-	switch kind := m.IntN(100); {
-	case kind < 30:
-		return m.put()
-	case kind < 48:
-		return m.rangeOf()
-	case kind < 53:
-		return m.stream()
-	case kind < 61:
-		return m.deleteRange()
-	case kind < 78:
-		return sparingEtcd(m.txn(3))
-	case kind < 82:
-		return &pb.CompactionRequest{Revision: m.pastRevision(), Physical: true}
-	case kind < 95:
-		return m.lease()
+	if m.client != 0 {
+		return m.besideOthers()
 	}
-	return m.hashKV()
+	if m.deep && m.revision < deepRevisions {
+		return &pb.PutRequest{Key: m.key(), Value: m.value()}
+	}
+	switch kind := m.IntN(10_000); {
+	case kind < 300 && !m.deep:
+		return &pb.CompactionRequest{Revision: m.pastRevision(), Physical: !m.chance(4)}
+	case kind < 700:
+		return m.hashKV()
+	case kind < 716:
+		return restart{kill: m.chance(2)}
+	}
+	return m.common()
 }
 
-// stream is a range that is asked for as a stream.
-type stream struct{ *pb.RangeRequest }
+// besideOthers leaves out what would change what others are answered; that is done at barriers.
+func (m maker) besideOthers() any {
+	if m.chance(20) {
+		// Others who are about as far are in the same race.
+		return shared{int(m.revision / 10)}
+	}
+	return m.common()
+}
+
+func (m maker) common() any {
+	switch kind := m.IntN(1000); {
+	case kind < 270:
+		return m.put()
+	case kind < 430:
+		return m.rangeOf()
+	case kind < 480:
+		return m.stream()
+	case kind < 550:
+		return m.deleteRange()
+	case kind < 700:
+		return sparingEtcd(m.txn(3))
+	case kind < 810:
+		return m.lease()
+	case kind < 975:
+		return m.watching()
+	case kind < 977:
+		return m.tooLarge()
+	case kind < 980:
+		return notices{}
+	}
+	return quiet{}
+}
+
+// lastAsks end a history.
+func lastAsks(client int) []any {
+	asks := []any{quiet{}, notices{}, &pb.LeaseLeasesRequest{}, &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte{0}}}
+	if client == 0 {
+		// The hash of all that is left comes last.
+		asks = append(asks, &pb.HashKVRequest{})
+	}
+	return asks
+}
+
+// tooLarge is refused for its size, of one kind or the other.
+func (m maker) tooLarge() proto.Message {
+	if m.chance(2) {
+		return &pb.PutRequest{Key: m.key(), Value: []byte(strings.Repeat("x", requestBytesMax+1))}
+	}
+	ask := &pb.TxnRequest{}
+	for i := range 129 {
+		ask.Success = append(ask.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestRange{
+			RequestRange: &pb.RangeRequest{Key: []byte(keys[i%len(keys)])}}})
+	}
+	return ask
+}
 
 // stream asks for a range in parts. A target without an order is left out: etcd sorts and cuts
 // each part by itself then, so that keys are missing or come twice.
@@ -63,12 +137,26 @@ func (m maker) stream() *stream {
 	if ask.SortOrder == pb.RangeRequest_NONE {
 		ask.SortTarget = pb.RangeRequest_KEY
 	}
+	if !m.chance(4) {
+		// The rest is refused.
+		ask.SortOrder, ask.SortTarget = 0, 0
+		ask.MinModRevision, ask.MaxModRevision, ask.MinCreateRevision, ask.MaxCreateRevision = 0, 0, 0, 0
+	}
 	return &stream{ask}
 }
 
 func (m maker) key() []byte { return []byte(keys[m.IntN(len(keys))]) }
 
-func (m maker) value() []byte { return fmt.Appendf(nil, "v%d", m.IntN(5)) }
+func (m maker) value() []byte {
+	value := fmt.Appendf(nil, "v%d", m.IntN(5))
+	if m.large && !m.chance(3) {
+		return append(value, largeRest...)
+	}
+	return value
+}
+
+// largeRest makes a value of which ten fill more than a fragment, and one fits into a request.
+var largeRest = bytes.Repeat([]byte("x"), 62_000)
 
 // chance is true once in n times.
 func (m maker) chance(n int) bool { return m.IntN(n) == 0 }
@@ -93,6 +181,19 @@ func (m maker) pastRevision() int64 {
 	return m.compacted - 1 + m.Int64N(max(m.revision-m.compacted, 0)+4)
 }
 
+// readRevision is mostly an old one that can be read.
+func (m maker) readRevision() int64 {
+	oldest := max(m.compacted, 1)
+	if m.client != 0 {
+		// The compaction is at a revision of nobody's.
+		oldest++
+	}
+	if oldest >= m.revision || m.chance(4) {
+		return m.pastRevision()
+	}
+	return oldest + m.Int64N(m.revision-oldest)
+}
+
 func (m maker) put() *pb.PutRequest {
 	ask := &pb.PutRequest{Key: m.key(), Value: m.value(), PrevKv: m.chance(2)}
 	switch m.IntN(20) {
@@ -115,15 +216,22 @@ func (m maker) put() *pb.PutRequest {
 func (m maker) rangeOf() *pb.RangeRequest {
 	ask := &pb.RangeRequest{Key: m.key()}
 	ask.RangeEnd = m.end(ask.Key)
-	if m.chance(3) {
-		ask.Revision = m.pastRevision()
+	if !m.chance(3) {
+		ask.Revision = m.readRevision()
 	}
+	ask.Serializable = m.chance(4)
 	if m.chance(3) {
 		ask.Limit = m.Int64N(5) - 1
 	}
 	if m.chance(3) {
 		ask.SortOrder = pb.RangeRequest_SortOrder(m.IntN(3))
 		ask.SortTarget = pb.RangeRequest_SortTarget(m.IntN(5))
+		if m.chance(30) {
+			ask.SortOrder, ask.SortTarget = ask.SortOrder+3, 0
+		}
+	}
+	if m.chance(100) {
+		ask.Key = nil
 	}
 	if m.chance(4) {
 		filters := []*int64{&ask.MinModRevision, &ask.MaxModRevision, &ask.MinCreateRevision, &ask.MaxCreateRevision}
