@@ -75,7 +75,7 @@ func run() error {
 }
 
 func compare(ctx context.Context, config diff.Config) error {
-	began := time.Now()
+	began, counts := time.Now(), config.Counts
 	var found *diff.Difference
 	var err error
 	if *only {
@@ -90,9 +90,9 @@ func compare(ctx context.Context, config diff.Config) error {
 	if found != nil {
 		return report(ctx, config, found)
 	}
-	config.Counts.Print(os.Stdout)
+	counts.Print(os.Stdout)
 	fmt.Printf("first seed %d: no difference in %v\n", *seed, time.Since(began).Round(time.Second))
-	if missing := config.Counts.Missing(*least); *least > 0 && len(missing) > 0 {
+	if missing := counts.Missing(*least); *least > 0 && len(missing) > 0 {
 		for _, name := range missing {
 			fmt.Println("too rare:", name)
 		}
