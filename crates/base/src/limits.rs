@@ -194,6 +194,6 @@ pub const CONFIG_FILE_DEPTH_MAX: usize = 32;
 pub const RAFT_WORLD_MESSAGES_MAX: usize = 10_000;
 
 /// Steps that the check of a history takes back before it gives up.
-pub const CHECK_STEPS_BACK_MAX: usize = 300_000;
+pub const CHECK_STEPS_BACK_MAX: usize = 100_000;
 /// Configurations that the check of a history remembers (32 bytes each) before it gives up.
 pub const CHECK_CONFIGURATIONS_MAX: usize = 8_000_000;

@@ -42,6 +42,8 @@ type history struct {
 	lostRevokes     map[int64][]int64
 	lostCompactions []*lines.Op
 	compactions     []*lines.Op
+	// The revisions of those that were acknowledged, in order.
+	doneCompactions []int64
 }
 
 type fact struct {
@@ -91,6 +93,7 @@ func gather(all []lines.Line) *history {
 			h.add(line.Op)
 		}
 	}
+	slices.Sort(h.doneCompactions)
 	first := map[int64]int64{}
 	show := func(revision, at int64) {
 		h.newest = max(h.newest, revision)
@@ -135,6 +138,9 @@ func (h *history) add(op *lines.Op) {
 	request := op.Request
 	if request.Compact != nil {
 		h.compactions = append(h.compactions, op)
+		if op.Answer != nil && op.Answer.Done {
+			h.doneCompactions = append(h.doneCompactions, request.Compact.Revision)
+		}
 	}
 	switch {
 	case op.Answer == nil && request.Grant != nil:

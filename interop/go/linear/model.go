@@ -142,6 +142,11 @@ func (h *history) compacts(s *state, revision int64) (bool, *state) {
 	if revision <= s.compacted || revision > s.revision {
 		return false, nil
 	}
+	// One that was acknowledged is refused after a later one, so it comes first.
+	at, _ := slices.BinarySearch(h.doneCompactions, s.compacted+1)
+	if at < len(h.doneCompactions) && h.doneCompactions[at] < revision {
+		return false, nil
+	}
 	next := s.copied()
 	next.compacted = revision
 	return true, next

@@ -411,10 +411,7 @@ impl<'a> Search<'a> {
                 let above = asked_revision(request).max(self.store.compacted());
                 self.needs_compaction(|other| other > above, steps);
             }
-            (Request::Compact(compact), Some(_)) => {
-                // Those below it are refused after it.
-                self.needs_compaction(|other| other <= compact.revision, steps);
-            }
+            (Request::Compact(_), Some(_)) => self.needs_compaction(|_| false, steps),
             (Request::Put(_) | Request::Txn(_) | Request::Revoke(_), _) => {
                 each_lease(&op.request, &mut |id| self.needs_lease(id, steps));
             }
@@ -446,17 +443,28 @@ impl<'a> Search<'a> {
     }
 
     fn needs_compaction(&self, enough: impl Fn(i64) -> bool, steps: &mut Vec<Step>) {
-        let compactions = self.compacting.iter().chain(&self.lost).copied();
-        let mut found: Vec<(i64, usize)> = compactions
-            .filter_map(|place| match &self.ops[place].request {
-                Request::Compact(compact) => Some((compact.revision, place)),
-                _ => None,
-            })
-            .filter(|(revision, _)| enough(*revision))
-            .collect();
+        let revision = |place: &usize| match &self.ops[*place].request {
+            Request::Compact(compact) => Some((compact.revision, *place)),
+            _ => None,
+        };
+        let lost = self.lost.iter().filter_map(revision);
+        let lost = lost.filter(|(revision, _)| enough(*revision));
+        // Those that were acknowledged come in the order of their revisions, needed or not.
+        let known = self.compacting.iter().filter_map(revision);
+        let mut found: Vec<(i64, usize)> = known.chain(lost).collect();
         // First the one that takes away least.
         found.sort_unstable();
         steps.extend(found.into_iter().map(|(_, place)| Step::Operation(place)));
+    }
+
+    /// Whether an acknowledged compaction is still to come that would be refused after this one.
+    fn comes_first(&self, revision: i64, place: usize) -> bool {
+        self.compacting
+            .iter()
+            .any(|other| match &self.ops[*other].request {
+                Request::Compact(compact) => *other != place && compact.revision <= revision,
+                _ => false,
+            })
     }
 
     /// Does a step, if it can happen now. The caller takes back what was done by half.
@@ -510,6 +518,9 @@ impl<'a> Search<'a> {
             Request::Revoke(name) => self.revoke(name.lease, place),
             Request::Compact(compact) => match self.store.refusal(&op.request) {
                 Some(refusal) => Err(format!("the model refuses it: {refusal:?}")),
+                None if self.comes_first(compact.revision, place) => {
+                    Err("another compaction must come before it".into())
+                }
                 None => {
                     self.undo.push(Undo::Compacted(self.store.compacted()));
                     self.store.set_compacted(compact.revision);

@@ -397,6 +397,22 @@ fn two_compactions_at_once_are_put_in_their_order() {
 }
 
 #[test]
+fn what_one_compaction_refuses_does_not_put_it_before_a_smaller_one() {
+    let done = |revision| Some((revision, Answer::Done));
+    let compact = |revision| Request::Compact(Compact { revision });
+    let refused = Some((0, Answer::Refused(Refusal::Compacted)));
+    Builder::default()
+        .put(1, 2, "a", 2)
+        .put(3, 4, "b", 3)
+        .put(5, 6, "c", 4)
+        .op(7, 30, compact(3), done(4))
+        .op(8, 20, compact(4), done(4))
+        .op(9, 10, read("k", 3), refused)
+        .verdict()
+        .unwrap();
+}
+
+#[test]
 fn nonsense_is_refused_before_anything_is_searched() {
     let put = |id| match Builder::default().put(1, 2, "a", 2).history.lines.remove(0) {
         Line::Op(op) => Operation { id, ..op },
