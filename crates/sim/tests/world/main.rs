@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod determinism;
+mod histories;
 mod leases;
 mod power_loss;
 mod scene;
