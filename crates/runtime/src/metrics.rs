@@ -9,6 +9,12 @@ const DISK_SECONDS: &[f64] = &[
     8.192,
 ];
 
+/// Bounds of the times of snapshots in seconds: 10 ms doubling to 655.36 s, as in etcd.
+const SNAPSHOT_SECONDS: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
+    327.68, 655.36,
+];
+
 /// What the disk threads count.
 #[derive(Debug)]
 pub struct DiskMetrics {
@@ -47,7 +53,7 @@ impl Timer {
 }
 
 /// What the requests and actors of a member count. Names of etcd's metrics stand beside each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// `etcd_disk_wal_fsync_duration_seconds`, `etcd_disk_wal_write_bytes_total`.
     pub disk: std::sync::Arc<DiskMetrics>,
@@ -65,4 +71,22 @@ pub struct Metrics {
     pub slow_applies: Counter,
     /// `etcd_server_read_indexes_failed_total`.
     pub read_indexes_failed: Counter,
+    /// `etcd_disk_backend_snapshot_duration_seconds`.
+    pub snapshots: Timer,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            disk: std::sync::Arc::default(),
+            puts: Counter::new(),
+            deletes: Counter::new(),
+            txns: Counter::new(),
+            ranges: Counter::new(),
+            proposals_failed: Counter::new(),
+            slow_applies: Counter::new(),
+            read_indexes_failed: Counter::new(),
+            snapshots: Timer::new(SNAPSHOT_SECONDS),
+        }
+    }
 }

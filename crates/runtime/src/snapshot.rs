@@ -8,7 +8,7 @@ use crate::node::{ETCD_CLUSTER_VERSION, Node};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenet_base::limits::{
     SNAPSHOT_BLOB_BYTES, SNAPSHOT_STEPS_WAITING_MAX, SNAPSHOT_UNREAD_MS, SNAPSHOTS_MAX,
 };
@@ -59,12 +59,16 @@ impl Node {
         };
         let (sender, pieces) = mpsc::channel(SNAPSHOT_STEPS_WAITING_MAX);
         let (announce, announced) = tokio::sync::oneshot::channel();
+        let node = self.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            let began = Instant::now();
             match SnapshotFile::plan(*export) {
                 Ok(file) => {
                     let _ = announce.send(file.len_bytes());
-                    make(file, &sender, Duration::from_millis(SNAPSHOT_UNREAD_MS));
+                    if make(file, &sender, Duration::from_millis(SNAPSHOT_UNREAD_MS)) {
+                        node.metrics().snapshots.record(began.elapsed());
+                    }
                 }
                 Err(error) => {
                     let _ = announce.send(0);
@@ -81,8 +85,9 @@ impl Node {
     }
 }
 
-/// Makes the file until it is whole, or nobody wants it or takes anything for `patience`.
-fn make(file: SnapshotFile, to: &mpsc::Sender<Piece>, patience: Duration) {
+/// Makes the file until it is whole, or nobody wants it or takes anything for `patience`. Says
+/// whether all of it was taken.
+fn make(file: SnapshotFile, to: &mpsc::Sender<Piece>, patience: Duration) -> bool {
     let runtime = Handle::current();
     let give = |piece: Piece| runtime.block_on(to.send_timeout(piece, patience)).is_ok();
     let mut sum = Sha256::new();
@@ -91,16 +96,16 @@ fn make(file: SnapshotFile, to: &mpsc::Sender<Piece>, patience: Duration) {
             Ok(bytes) => {
                 sum.update(&bytes);
                 if !give(Ok(bytes)) {
-                    return;
+                    return false;
                 }
             }
             Err(error) => {
                 give(Err(error.to_string()));
-                return;
+                return false;
             }
         }
     }
-    give(Ok(Bytes::copy_from_slice(&sum.finalize())));
+    give(Ok(Bytes::copy_from_slice(&sum.finalize())))
 }
 
 impl SnapshotStream {
@@ -173,7 +178,7 @@ mod tests {
         let file = file_of_some_mb();
         let left_bytes = file.len_bytes();
         let made = tokio::task::spawn_blocking(move || make(file, &sender, Duration::ZERO));
-        made.await.unwrap();
+        assert!(!made.await.unwrap());
         let mut stream = SnapshotStream {
             pieces,
             piece: Bytes::new(),

@@ -355,6 +355,12 @@ fn collect_counts(node: &Node, page: &mut Page) {
     let name = "etcd_disk_wal_fsync_duration_seconds";
     let syncs = metrics.disk.wal_sync.histogram();
     page.histogram(name, "Time of a sync of the log.", &[], syncs);
+    page.histogram(
+        "etcd_disk_backend_snapshot_duration_seconds",
+        "Time of a snapshot for a client.",
+        &[],
+        metrics.snapshots.histogram(),
+    );
     page.gauge(
         "etcd_disk_wal_write_bytes_total",
         "Bytes written to the log.",

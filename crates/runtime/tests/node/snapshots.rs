@@ -125,6 +125,13 @@ async fn a_snapshot_is_of_one_moment_and_starts_a_member_that_goes_on() {
     node.compact(compaction).await.unwrap();
     let file = file(snapshot).await;
     node.stop().await;
+    let counted = async {
+        while node.metrics().snapshots.histogram().cumulative().1 != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, counted).await.unwrap();
 
     let data_dir = dir.path().join("restored");
     let target = RestoreTarget {
