@@ -6,8 +6,9 @@
 //! in the order of submission. So a simulated disk can be slow, hang, lose un-synced sectors and
 //! interleave with everything else, and the real one can run on a thread of its own.
 //!
-//! Reading happens where waiting is harmless (start-up, background work) and is synchronous,
-//! through [`DiskView`].
+//! Reading is synchronous. At start-up and in background work it goes by name, through
+//! [`DiskView`]; what serves readers is an open file, a [`FileReader`], which can also be asked for
+//! what the system has in memory only, so that a thread that must not wait does not.
 //!
 //! What a caller may assume of the medium: bytes survive power loss once a [`DiskOp::SyncData`] of
 //! their file completed after they were written; a created, renamed or removed name survives once
@@ -209,7 +210,34 @@ pub trait DiskView {
     /// # Errors
     /// If the file is not there or cannot be read.
     fn read_at(&self, path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError>;
+
+    /// Opens a file that is not written any more. What was opened can be read until it is
+    /// dropped, even if the name is removed meanwhile.
+    ///
+    /// # Errors
+    /// If the file is not there or cannot be opened.
+    fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError>;
 }
+
+/// An open file that many threads may read at once.
+pub trait FileReader: Send + Sync + fmt::Debug {
+    /// Exactly `len` bytes from `offset`, however long the medium takes.
+    ///
+    /// # Errors
+    /// If they cannot be read, or the file ends before.
+    fn read(&self, offset: u64, len: usize) -> Result<Bytes, DiskError>;
+
+    /// As [`FileReader::read`], but `None` if the system does not have all of it in memory.
+    ///
+    /// # Errors
+    /// As [`FileReader::read`].
+    fn read_cached(&self, offset: u64, len: usize) -> Result<Option<Bytes>, DiskError>;
+}
+
+/// A disk that is written and read.
+pub trait Storage: Disk + DiskView {}
+
+impl<T: Disk + DiskView> Storage for T {}
 
 #[cfg(test)]
 mod tests {

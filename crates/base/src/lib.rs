@@ -10,6 +10,7 @@ pub mod crc;
 pub mod disk;
 pub mod ids;
 pub mod limits;
+pub mod memory_disk;
 pub mod world;
 
 pub use ids::{ClusterId, Index, LeaseId, MemberId, Revision, Term};

@@ -155,8 +155,18 @@ pub const DRAIN_MS: u64 = 2_000;
 /// Time for the member to stop after that, before the process ends all the same.
 pub const STOP_MS: u64 = 2_500;
 
+/// Reads that wait for the medium at the same time; the others wait for them.
+pub const COLD_READS_MAX: usize = 16;
 /// Bytes of records that the store gathers into one segment.
 pub const STORE_SEGMENT_BYTES: usize = 1024 * 1024;
+/// Bytes of applied entries that are in memory only before they are flushed to files, or twice the
+/// bytes of the small tables, if that is more.
+pub const STORE_FLUSH_BYTES: u64 = 8 * 1024 * 1024;
+/// Records that a start may have to add to the index that it reads; a quarter of the index if that
+/// is more.
+pub const STORE_RECORDS_BEHIND_INDEX_MIN: u64 = 100_000;
+/// Largest manifest of a store that is read.
+pub const STORE_MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes that a chunk of a checkpoint aims at.
 pub const CHECKPOINT_CHUNK_BYTES: usize = 256 * 1024;
 /// Largest chunk of a checkpoint: one that holds the largest record.

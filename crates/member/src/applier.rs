@@ -8,10 +8,10 @@
 //! member's log; a waiter is answered after the publication that holds its write, so whoever reads
 //! after an answer sees the write; a read that waits for an index runs on a view that holds it.
 //! After a configuration change nothing is applied until the core has said what the configuration
-//! is, so that a checkpoint never holds a state with the configuration of another.
+//! is, so that no cut holds a state with the configuration of another.
 
-use crate::checkpoint::CheckpointJob;
 use crate::duties::Duties;
+use crate::keeper::StoreJob;
 use crate::lease::Lessor;
 use crate::messages::{Committed, Input};
 use crate::progress::{Permit, Progress};
@@ -29,6 +29,7 @@ use tenet_proto::raftpb::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entry, EntryType,
 };
 use tenet_state::{Fatal, Response, State};
+use tenet_store::Done;
 
 /// Entries applied between two publications.
 const STRETCH_ENTRIES: usize = 512;
@@ -52,8 +53,8 @@ pub enum ApplyInput<W> {
     Export(W),
     /// Somebody wants to know when no background work is left.
     Settle(W),
-    /// A checkpoint is durable; it has this many bytes.
-    CheckpointDurable(u64),
+    /// A job on the files of the store was done.
+    Kept(Done),
     /// Some time without other work: do background work.
     Idle,
     /// What time it is, on a clock that never goes back; sent about ten times a second.
@@ -65,8 +66,8 @@ pub enum ApplyInput<W> {
 pub struct ApplyOutputs<W> {
     /// For the consensus actor.
     pub inputs: Vec<Input<W>>,
-    /// A checkpoint to write.
-    pub checkpoint: Option<CheckpointJob>,
+    /// A job for the keeper.
+    pub job: Option<StoreJob>,
     /// The member must stop; the text says why.
     pub fatal: Option<StopReason>,
     /// The consensus actor should hear now what was applied: it may be holding entries back.
@@ -79,7 +80,7 @@ impl<W> Default for ApplyOutputs<W> {
     fn default() -> Self {
         ApplyOutputs {
             inputs: Vec::new(),
-            checkpoint: None,
+            job: None,
             fatal: None,
             urgent: false,
             work_left: false,
@@ -115,11 +116,14 @@ pub enum StopReason {
     },
 }
 
-/// When a checkpoint is due.
+/// When a flush is due: once enough bytes of entries were applied
+/// ([`limits::STORE_FLUSH_BYTES`]), or these.
 #[derive(Clone, Copy, Debug)]
-pub struct CheckpointPolicy {
+pub struct FlushPolicy {
     /// Entries applied since the last one (`--snapshot-count`).
     pub entries: u64,
+    /// Bytes of these entries.
+    pub bytes: u64,
 }
 
 /// See the module.
@@ -130,7 +134,7 @@ pub struct Applier<W> {
     watches: WatchHub,
     duties: Duties,
     lessor: Arc<Lessor<W>>,
-    policy: CheckpointPolicy,
+    policy: FlushPolicy,
     applied: Index,
     /// Entries that are not applied yet, with the proposals that made them.
     backlog: VecDeque<(Entry, Option<Local<W>>)>,
@@ -146,10 +150,9 @@ pub struct Applier<W> {
     settled: Vec<(W, Outcome)>,
     /// A revoke was applied since the last publication.
     revoked: bool,
-    checkpoint_index: Index,
-    checkpoint_bytes: u64,
-    checkpoint_running: bool,
-    /// Bytes of entries applied since the last checkpoint.
+    /// Where the last flush began.
+    flushed: Index,
+    /// Bytes of entries applied since then.
     log_bytes: u64,
     /// Bytes of entries applied since the consensus actor was told urgently.
     untold_bytes: u64,
@@ -157,16 +160,14 @@ pub struct Applier<W> {
 }
 
 impl<W: Waiter> Applier<W> {
-    /// An actor over a state recovered at its applied index. `checkpoint_bytes` is the size of the
-    /// checkpoint it came from, zero if from none.
+    /// An actor over a state recovered at its applied index.
     pub fn new(
         state: State,
         progress: Arc<Progress>,
         watches: WatchHub,
         duties: Duties,
         lessor: Arc<Lessor<W>>,
-        policy: CheckpointPolicy,
-        checkpoint_bytes: u64,
+        policy: FlushPolicy,
     ) -> Self {
         let applied = state.applied().0;
         progress.set_applied(applied);
@@ -187,9 +188,7 @@ impl<W: Waiter> Applier<W> {
             exports: Vec::new(),
             settled: Vec::new(),
             revoked: false,
-            checkpoint_index: applied,
-            checkpoint_bytes,
-            checkpoint_running: false,
+            flushed: applied,
             log_bytes: 0,
             untold_bytes: 0,
             failed: false,
@@ -213,10 +212,7 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Export(waiter) => self.exports.push(waiter),
                 ApplyInput::LeaseKeys(id, waiter) => self.lease_keys.push((id, waiter)),
                 ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
-                ApplyInput::CheckpointDurable(bytes) => {
-                    self.checkpoint_running = false;
-                    self.checkpoint_bytes = bytes;
-                }
+                ApplyInput::Kept(done) => self.state.finished(done),
                 ApplyInput::Idle => {}
                 ApplyInput::Time(now_ms) => self.watches.tick(now_ms),
             }
@@ -232,9 +228,9 @@ impl<W: Waiter> Applier<W> {
             self.state.step_maintenance(MAINTENANCE_BUDGET);
             self.state.publish();
         }
-        self.start_checkpoint(out);
+        out.job = self.next_job();
         out.work_left = self.state.compaction_pending();
-        if !out.work_left {
+        if !out.work_left && !self.state.store().has_garbage() {
             for (waiter, outcome) in self.settled.drain(..) {
                 waiter.complete(Ok(outcome));
             }
@@ -469,18 +465,46 @@ impl<W: Waiter> Applier<W> {
         }
     }
 
-    /// A checkpoint is due when enough entries were applied and the log has also grown by the size
-    /// of the last checkpoint: so the bytes written for checkpoints stay in proportion to those
-    /// written for the log, however large the state is.
-    fn start_checkpoint(&mut self, out: &mut ApplyOutputs<W>) {
-        let entries = self.applied.get() - self.checkpoint_index.get();
-        let due = entries >= self.policy.entries && self.log_bytes >= self.checkpoint_bytes;
-        if due && !self.checkpoint_running && !self.unconfigured {
-            self.checkpoint_running = true;
-            self.checkpoint_index = self.applied;
-            self.log_bytes = 0;
-            out.checkpoint = Some(CheckpointJob::new(&mut self.state));
+    /// What the keeper should do now, if it is free.
+    fn next_job(&mut self) -> Option<StoreJob> {
+        if self.state.store().is_busy() || self.unconfigured {
+            return None;
         }
+        if self.flush_is_due() {
+            return Some(self.flush());
+        }
+        StoreJob::rewrite(&mut self.state)
+    }
+
+    /// The small tables are written whole with each flush, so what is written for them stays in
+    /// proportion to the log. An index that rewriting waits for is worth a flush of its own.
+    fn flush_is_due(&self) -> bool {
+        let entries = self.applied.get() - self.flushed.get();
+        let tables = self.state.tables_bytes();
+        let waited_for = self.state.store().wants_index() && !self.state.compaction_pending();
+        self.log_bytes >= limits::STORE_FLUSH_BYTES.max(2 * tables)
+            || (entries >= self.policy.entries && self.log_bytes >= self.policy.bytes.max(tables))
+            || waited_for
+    }
+
+    fn flush(&mut self) -> StoreJob {
+        self.flushed = self.applied;
+        self.log_bytes = 0;
+        let with_index = self.state.wants_index();
+        StoreJob::flush(&mut self.state, with_index)
+    }
+
+    /// A last flush before the process ends, so that the next start has little to do; `None` if
+    /// there is nothing to flush or the keeper is at work.
+    pub fn last_flush(&mut self) -> Option<StoreJob> {
+        let idle = !self.state.store().is_busy() && !self.unconfigured && !self.failed;
+        let changed = self.applied > self.flushed;
+        (idle && changed).then(|| {
+            self.flushed = self.applied;
+            let behind = self.state.store().appended_since_index();
+            let with_index = behind >= limits::STORE_RECORDS_BEHIND_INDEX_MIN / 10;
+            StoreJob::flush(&mut self.state, with_index)
+        })
     }
 
     /// The state machine, for tests and the simulator.

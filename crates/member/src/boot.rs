@@ -2,25 +2,25 @@
 //!
 //! A directory without a log founds a new member: the log begins with etcd's first records, and
 //! the members of the initial cluster enter it as configuration changes. A directory with a log is
-//! restarted: the newest checkpoint gives the state at A = (index, term), the log is read from A
+//! restarted: the store gives the state at its cut A = (index, term), the log is read from A
 //! on, and nothing at or below A is executed again.
 //!
 //! Refused, with the directory left as it was: a log without our store beside it (etcd's own
-//! directory), a checkpoint or log that is damaged, a log that does not reach A with A's term, a
+//! directory), a store or log that is damaged, a log that does not reach A with A's term, a
 //! store of another member or cluster.
 //!
 //! ```text
 //! member/wal/                 etcd's log
-//! member/store/*.checkpoint   the state
+//! member/store/               the state, see `docs/store-format.md`
 //! member/snap/db              a note for people and for etcd's tools, which cannot open it
 //! ```
 
-use crate::applier::{Applier, CheckpointPolicy};
-use crate::checkpoint::{self, Checkpointer};
+use crate::applier::{Applier, FlushPolicy};
 use crate::consensus::{Consensus, Timeouts};
 use crate::duties::Duties;
 use crate::frontend::{Frontend, Limits};
 use crate::identity::{Identity, RequestIds};
+use crate::keeper::Keeper;
 use crate::lease::{LeaseOptions, Lessor};
 use crate::log_writer::LogWriter;
 use crate::progress::Progress;
@@ -29,16 +29,14 @@ use crate::watch::{WatchHub, WatchOptions};
 use bytes::Bytes;
 use std::sync::Arc;
 use tenet_base::disk::{DiskError, DiskOp, DiskView, FilePath};
-use tenet_base::{Index, MemberId, Term, limits};
+use tenet_base::{Index, MemberId, limits};
 use tenet_proto::membershippb::Attributes;
 use tenet_proto::prost::Message as _;
 use tenet_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
 use tenet_raft::{Config, MemoryLog, Raft};
-use tenet_state::{Member, RestoreError, State, bootstrap_member_id, cluster_id};
+use tenet_state::{Member, RecoverError, State, bootstrap_member_id, cluster_id};
+use tenet_store::{OpenError, Opened, Store};
 use tenet_wal::{Metadata, WalError};
-
-/// How much of a checkpoint is read at a time.
-const READ_BYTES: usize = 1024 * 1024;
 
 /// What people and tools find at the place of etcd's database.
 const NOTE: &str = "\
@@ -75,9 +73,9 @@ pub struct Options {
     pub initial_tick_advance: bool,
     /// Ask before campaigning.
     pub pre_vote: bool,
-    /// Entries applied between two checkpoints.
+    /// Entries applied between two flushes of the state.
     pub snapshot_count: u64,
-    /// Entries kept behind a checkpoint for slow followers.
+    /// Entries kept behind a flush for slow followers.
     pub snapshot_catchup_entries: u64,
     /// Log segments that are kept at least.
     pub keep_segments: usize,
@@ -109,8 +107,14 @@ pub enum BootError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Wal(#[from] WalError),
-    #[error("{path}: {error}")]
-    Checkpoint { path: FilePath, error: RestoreError },
+    #[error(
+        "the store cannot be opened: {0}. Restore this member from a snapshot, or remove it and add it again"
+    )]
+    Store(#[from] OpenError),
+    #[error(
+        "the store cannot be recovered: {0}. Restore this member from a snapshot, or remove it and add it again"
+    )]
+    Recover(#[from] RecoverError),
     #[error(
         "{wal} has a log but {store} is not there: this is a data directory of etcd, or one whose \
          store was lost. To move etcd's data here, take a snapshot with \"etcdctl snapshot save\" \
@@ -150,7 +154,7 @@ pub struct Booted<W> {
     #[allow(missing_docs)]
     pub applier: Applier<W>,
     #[allow(missing_docs)]
-    pub checkpointer: Checkpointer,
+    pub keeper: Keeper,
     /// What runs on the callers' threads.
     pub frontend: Frontend,
     /// Where watch sessions are opened.
@@ -236,8 +240,8 @@ fn found<W: Waiter>(
         entries,
         wal,
     };
-    let state = State::new(state_config(options, member));
-    let mut booted = assemble(state, log, None, identity, layout, options)?;
+    let state = State::over(state_config(options, member), new_store(layout, identity));
+    let mut booted = assemble(state, log, identity, options)?;
     booted.prepare = prepare;
     Ok(booted)
 }
@@ -316,38 +320,61 @@ fn restart<W: Waiter>(
     layout: &Layout,
     options: &Options,
 ) -> Result<Booted<W>, BootError> {
-    let checkpoint = newest_checkpoint(view, &layout.store)?;
-    let floor = checkpoint.as_ref().map(|found| (found.index, found.term));
+    let found = tenet_store::open(view, &layout.store)?;
+    let cut = found.store.as_ref().map(|store| store.manifest.cut);
+    let floor = cut.map(|cut| (cut.applied, cut.term));
     let opened = tenet_wal::open_with(view, &layout.wal, floor, options.wal)?;
     let member = opened.metadata.member;
     let identity = Identity {
         cluster: opened.metadata.cluster,
         member,
     };
-
-    let state = match &checkpoint {
-        Some(found) => restore(view, found, state_config(options, member))?,
-        None => State::new(state_config(options, member)),
+    let config = state_config(options, member);
+    let state = match found.store {
+        Some(store) => {
+            refuse_other_member(layout, identity, &store)?;
+            State::recover(config, view, store)?
+        }
+        None => State::over(config, new_store(layout, identity)),
     };
-    let (applied, term) = state.applied();
-    assert!(
-        floor.is_none_or(|(index, at)| index == applied && at == term),
-        "the checkpoint named {floor:?} holds the state at {applied} of term {term}"
-    );
 
     let log = Log {
         hard_state: opened.hard_state,
         entries: opened.entries,
         wal: opened.writer,
     };
-    let checkpoint = checkpoint.map(|found| (found.path, found.bytes));
-    let mut booted = assemble(state, log, checkpoint, identity, layout, options)?;
+    let mut booted = assemble(state, log, identity, options)?;
     booted.prepare = opened.repair;
+    let strays = found.strays.into_iter();
+    booted
+        .prepare
+        .extend(strays.map(|path| DiskOp::Remove { path }));
     if view.len(&layout.note)?.is_none() {
         booted.prepare.extend(leave_note(layout));
     }
     booted.report = opened.report;
     Ok(booted)
+}
+
+pub(crate) fn new_store(layout: &Layout, identity: Identity) -> Store {
+    Store::new(layout.store.clone(), identity.cluster, identity.member)
+}
+
+fn refuse_other_member(
+    layout: &Layout,
+    identity: Identity,
+    store: &Opened,
+) -> Result<(), BootError> {
+    let Identity { cluster, member } = identity;
+    let manifest = &store.manifest;
+    if (manifest.cluster, manifest.member) == (cluster, member) {
+        return Ok(());
+    }
+    Err(BootError::OtherMember {
+        path: layout.member.clone(),
+        log: member,
+        store: manifest.member,
+    })
 }
 
 /// What the log holds after the state's applied index.
@@ -360,9 +387,7 @@ struct Log {
 fn assemble<W: Waiter>(
     state: State,
     log: Log,
-    checkpoint: Option<(FilePath, u64)>,
     identity: Identity,
-    layout: &Layout,
     options: &Options,
 ) -> Result<Booted<W>, BootError> {
     let (applied, term) = state.applied();
@@ -416,13 +441,7 @@ fn assemble<W: Waiter>(
         Arc::clone(&ids),
         leases.map(|(id, lease)| (id, lease.ttl_s, lease.remaining_s)),
     ));
-    let policy = CheckpointPolicy {
-        entries: options.snapshot_count,
-    };
-    let (previous, checkpoint_bytes) = match checkpoint {
-        Some((path, bytes)) => (Some(path), bytes),
-        None => (None, 0),
-    };
+    let policy = flush_policy(options);
     Ok(Booted {
         prepare: Vec::new(),
         identity,
@@ -443,9 +462,8 @@ fn assemble<W: Waiter>(
             duties,
             Arc::clone(&lessor),
             policy,
-            checkpoint_bytes,
         ),
-        checkpointer: Checkpointer::new(layout.store.clone(), previous),
+        keeper: Keeper::default(),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
         watches,
         lessor,
@@ -478,6 +496,20 @@ fn lease_options(options: &Options) -> LeaseOptions {
 fn request_ticks(options: &Options) -> u64 {
     let election_ms = u64::from(options.election_ticks) * options.tick_ms;
     (limits::REQUEST_TIMEOUT_BASE_MS + 2 * election_ms).div_ceil(options.tick_ms.max(1))
+}
+
+/// With etcd's default count, flushes are rather due by bytes: a file for every 10,000 small
+/// entries would be many syncs for little. Who gives a smaller count gets it.
+fn flush_policy(options: &Options) -> FlushPolicy {
+    let bytes = if options.snapshot_count < limits::SNAPSHOT_COUNT {
+        0
+    } else {
+        limits::STORE_FLUSH_BYTES / 2
+    };
+    FlushPolicy {
+        entries: options.snapshot_count,
+        bytes,
+    }
 }
 
 fn raft_config(options: &Options, member: MemberId, applied: Index) -> Config {
@@ -556,61 +588,4 @@ fn refuse_foreign_database(view: &dyn DiskView, layout: &Layout) -> Result<(), B
             path: layout.note.clone(),
         })
     }
-}
-
-/// A checkpoint file.
-struct Found {
-    path: FilePath,
-    index: Index,
-    term: Term,
-    bytes: u64,
-}
-
-/// The newest by index. A damaged one is an error when it is read, not a reason to fall back: the
-/// log may no longer reach the one before.
-fn newest_checkpoint(view: &dyn DiskView, dir: &FilePath) -> Result<Option<Found>, BootError> {
-    let names = view.list(dir)?.unwrap_or_default();
-    let positions = names
-        .iter()
-        .filter_map(|name| Some((checkpoint::parse_name(name)?, name)));
-    let Some(((index, term), name)) = positions.max_by_key(|((index, _), _)| *index) else {
-        return Ok(None);
-    };
-    let path = dir.join(name);
-    let bytes = view.len(&path)?.unwrap_or(0);
-    Ok(Some(Found {
-        path,
-        index,
-        term,
-        bytes,
-    }))
-}
-
-fn restore(
-    view: &dyn DiskView,
-    found: &Found,
-    config: tenet_state::Config,
-) -> Result<State, BootError> {
-    let path = &found.path;
-    let mut offset = 0;
-    let mut failed = None;
-    let pieces = std::iter::from_fn(|| match view.read_at(path, offset, READ_BYTES) {
-        Ok(piece) if piece.is_empty() => None,
-        Ok(piece) => {
-            offset += piece.len() as u64;
-            Some(piece)
-        }
-        Err(error) => {
-            failed = Some(error);
-            None
-        }
-    });
-    let restored = State::restore(config, pieces);
-    if let Some(error) = failed {
-        return Err(BootError::Disk(error));
-    }
-    restored.map_err(|error| BootError::Checkpoint {
-        path: path.clone(),
-        error,
-    })
 }

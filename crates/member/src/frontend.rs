@@ -18,7 +18,7 @@ use tenet_proto::etcdserverpb::{
 use tenet_proto::prost::Message as _;
 use tenet_state::{
     Quota, Response, StateViews, check_delete_range, check_put, check_txn, lease_grant_cost,
-    put_cost, read_hash_kv, read_range, read_txn, txn_cost,
+    put_cost, read_hash_kv, read_range, read_range_cached, read_txn, txn_cost,
 };
 
 /// Limits that flags can change.
@@ -214,6 +214,19 @@ impl Frontend {
         let view = self.views.load();
         let mut response = read_range(&view.kv, request)?;
         self.complete_header(&mut response.header);
+        Ok(response)
+    }
+
+    /// As [`Frontend::range`], but never waits for the medium: `None` if it would have to.
+    ///
+    /// # Errors
+    /// As [`Frontend::range`].
+    pub fn range_cached(&self, request: &RangeRequest) -> Result<Option<RangeResponse>, ApiError> {
+        let view = self.views.load();
+        let mut response = read_range_cached(&view.kv, request)?;
+        if let Some(response) = &mut response {
+            self.complete_header(&mut response.header);
+        }
         Ok(response)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Four actors exchange messages: [`Consensus`] drives the raft core and keeps who waits,
 //! [`LogWriter`] makes entries durable, [`Applier`] feeds committed entries to the state machine
-//! and answers, [`Checkpointer`] writes the state to disk so that the log can be truncated. Beside
+//! and answers, [`Keeper`] makes the state durable so that the log can be truncated. Beside
 //! them, [`Frontend`] checks and encodes requests on the caller's thread and runs reads on
 //! published views. The [`Lessor`] counts the time of leases. [`boot`] brings all of them up from a data directory, new or old.
 //!
@@ -12,7 +12,7 @@
 //!                 │  └◀──────────┘ durable
 //!                 │  └──▶ Applier ──▶ waiters, published views
 //!                 └─────────┘ │
-//!                  applied    └──▶ Checkpointer ──▶ disk
+//!                  applied    └──▶ Keeper ──▶ disk
 //! ```
 //!
 //! Invariants: nothing here does I/O, reads a clock, starts a thread or draws a random number, so
@@ -22,11 +22,11 @@
 
 mod applier;
 mod boot;
-mod checkpoint;
 mod consensus;
 mod duties;
 mod frontend;
 mod identity;
+mod keeper;
 mod lease;
 mod log_writer;
 mod messages;
@@ -38,19 +38,19 @@ mod snapshot;
 mod waiter;
 mod watch;
 
-pub use applier::{Applier, ApplyInput, ApplyOutputs, CheckpointPolicy, StopReason};
+pub use applier::{Applier, ApplyInput, ApplyOutputs, FlushPolicy, StopReason};
 pub use boot::{BootError, Booted, Founder, Options, boot};
-pub use checkpoint::{CheckpointJob, Checkpointer, Durable};
 pub use consensus::{Consensus, Timeouts};
 pub use duties::Duties;
 pub use frontend::{Frontend, Limits, Write};
 pub use identity::{Identity, RequestIds};
+pub use keeper::{KeepError, Keeper, Kept, StoreJob};
 pub use lease::{LeaseCounts, LeaseOptions, Lessor, Remaining, Renewal};
 pub use log_writer::{LogInput, LogOutputs, LogWriter};
 pub use messages::{Committed, Input, LogAppend, Notice, Outputs};
 pub use progress::{Permit, Progress};
 pub use proposal::{Prepared, Proposal};
 pub use restored::{NewCluster, NewDirectory};
-pub use snapshot::SnapshotFile;
+pub use snapshot::{SnapshotError, SnapshotFile};
 pub use waiter::{Outcome, Waiter};
 pub use watch::{Pulled, WatchCounts, WatchHub, WatchOptions, WatchSession};

@@ -1,19 +1,20 @@
 //! The data directory of a member that begins with a snapshot.
 //!
 //! Its log is that of a new cluster (see [`crate::boot`]) with a snapshot record behind the entries
-//! that bring the members in; its state is a checkpoint at that place, written by the same actor
-//! that a running member has. The checkpoint is there before the log, so that a directory with a
-//! log can be started from.
+//! that bring the members in; its store is flushed at that place, by the same actor that a running
+//! member has. The store is there before the log, so that a directory with a log can be started
+//! from.
 
 use crate::boot::{
     BootError, Founder, Layout, founding_conf_state, founding_entries, founding_identity,
-    prepare_directories,
+    new_store, prepare_directories,
 };
-use crate::checkpoint::{CheckpointJob, Checkpointer};
 use crate::identity::Identity;
+use crate::keeper::StoreJob;
 use tenet_base::disk::DiskOp;
 use tenet_base::{Index, Term};
 use tenet_state::{Beginning, Member, State, bootstrap_member_id};
+use tenet_store::Store;
 use tenet_wal::{Metadata, Position};
 
 /// The cluster that a snapshot is restored into.
@@ -29,10 +30,8 @@ pub struct NewCluster {
 pub struct NewDirectory {
     /// Operations to be done first.
     pub prepare: Vec<DiskOp>,
-    /// Who writes the checkpoint.
-    pub checkpointer: Checkpointer,
-    /// The checkpoint.
-    pub checkpoint: CheckpointJob,
+    /// The flush of the state.
+    pub flush: StoreJob,
     /// Operations to be done when it is durable.
     pub log: Vec<DiskOp>,
 }
@@ -55,6 +54,12 @@ impl NewCluster {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// The store that the member begins with.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        new_store(&Layout::new(), self.identity)
     }
 
     /// What the state of the new cluster begins with.
@@ -107,8 +112,7 @@ impl NewCluster {
         writer.save_position(&position, &mut log);
         NewDirectory {
             prepare: prepare_directories(&layout),
-            checkpointer: Checkpointer::new(layout.store, None),
-            checkpoint: CheckpointJob::new(state),
+            flush: StoreJob::flush(state, true),
             log,
         }
     }

@@ -11,6 +11,7 @@ use tenet_base::limits::{SNAPSHOT_BLOB_BYTES, SNAPSHOT_STEP_BYTES};
 use tenet_bolt::{Plan, Planner, WriteError, Writer};
 use tenet_mvcc::ExportPosition;
 use tenet_state::{Export, TableBucket};
+use tenet_store::ReadError;
 
 /// A snapshot in the making: an iterator over the bytes of its file. Every piece but the last is a
 /// multiple of [`SNAPSHOT_BLOB_BYTES`] long.
@@ -21,6 +22,17 @@ pub struct SnapshotFile {
     /// `None` once the last piece was given.
     writer: Option<Writer>,
     stage: Stage,
+}
+
+/// Why a snapshot cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Something does not fit into the format.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A value cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 enum Stage {
@@ -43,7 +55,7 @@ impl SnapshotFile {
     ///
     /// # Errors
     /// If something does not fit into the format.
-    pub fn plan(export: Export) -> Result<Self, WriteError> {
+    pub fn plan(export: Export) -> Result<Self, SnapshotError> {
         let keys = export.keys.export();
         let mut planner = Planner::new();
         plan_tables(&mut planner, &export.before_keys)?;
@@ -67,7 +79,7 @@ impl SnapshotFile {
     }
 
     /// The next piece. Gives the writer back unless it was the last.
-    fn piece(&mut self, mut writer: Writer) -> Result<(Bytes, Option<Writer>), WriteError> {
+    fn piece(&mut self, mut writer: Writer) -> Result<(Bytes, Option<Writer>), SnapshotError> {
         while writer.ready_bytes() < SNAPSHOT_STEP_BYTES {
             self.stage = match self.stage {
                 Stage::BeforeKeys => {
@@ -90,7 +102,7 @@ impl SnapshotFile {
 }
 
 impl Iterator for SnapshotFile {
-    type Item = Result<Bytes, WriteError>;
+    type Item = Result<Bytes, SnapshotError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let writer = self.writer.take()?;
@@ -126,7 +138,7 @@ fn write_keys(
     writer: &mut Writer,
     keys: &tenet_mvcc::Export,
     from: ExportPosition,
-) -> Result<Option<ExportPosition>, WriteError> {
+) -> Result<Option<ExportPosition>, SnapshotError> {
     let mut failed = None;
     let next = keys.entries(from, |key, value| {
         if let Err(error) = writer.entry(key, value) {
@@ -138,5 +150,8 @@ fn write_keys(
             false => ControlFlow::Break(()),
         }
     });
-    failed.map_or(Ok(next), Err)
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(next?),
+    }
 }

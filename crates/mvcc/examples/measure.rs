@@ -1,5 +1,5 @@
 //! Measures the store in memory: what a put costs, what the index takes, how long reads take
-//! beside a writer, what a compaction gives back, and how long a checkpoint takes.
+//! beside a writer, what a compaction gives back, and how long a flush and a recovery take.
 //!
 //! `cargo run --release -p tenet-mvcc --example measure [keys]`
 #![allow(
@@ -11,6 +11,8 @@
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tenet_base::disk::FilePath;
+use tenet_base::memory_disk::MemoryDisk;
 use tenet_base::world::SplitMix64;
 use tenet_base::{LeaseId, Rng, Term};
 use tenet_mvcc::{Mvcc, View, Views};
@@ -43,7 +45,7 @@ fn main() {
     drop(std::hint::black_box(vec![1u8; count * 1_500]));
     println!("{count} keys of {KEY_BYTES} B, values of {VALUE_BYTES} B, batches of {BATCH}");
 
-    let mut mvcc = Mvcc::new();
+    let mut mvcc = Mvcc::default();
     puts(
         &mut mvcc,
         BATCH,
@@ -80,10 +82,10 @@ fn main() {
 
     compaction(&mut mvcc);
     report_memory(&mvcc, base);
-    checkpoint(&mvcc);
+    recover(&mut mvcc);
     drop(mvcc);
 
-    let mut mvcc = Mvcc::new();
+    let mut mvcc = Mvcc::default();
     puts(&mut mvcc, BATCH, "load, in order", keys.iter());
     report_memory(&mvcc, base);
 }
@@ -323,19 +325,27 @@ fn compaction(mvcc: &mut Mvcc) {
     println!("HashKV once compacted: {took:.0} ms CPU");
 }
 
-fn checkpoint(mvcc: &Mvcc) {
+/// What a flush with the index costs, and a recovery from it.
+fn recover(mvcc: &mut Mvcc) {
+    let mut disk = MemoryDisk::default();
     let (start, kernel) = (thread_cpu_ns(), thread_kernel_us());
-    let pieces: Vec<Bytes> = mvcc.checkpoint().collect();
+    let tables = Box::new(std::iter::once(Bytes::from_static(b"tables")));
+    let mut job = mvcc.flush(tables, true);
+    while let Some(ops) = job.step().expect("readable") {
+        disk.run(ops).expect("possible");
+    }
+    mvcc.finished(job.finish(&disk).expect("there"));
     let wrote = (thread_cpu_ns() - start) as f64 / 1e6;
     let wrote_kernel = (thread_kernel_us() - kernel) / 1_000;
-    let megabytes = pieces.iter().map(Bytes::len).sum::<usize>() as f64 / 1e6;
+    let megabytes = disk.written_bytes() as f64 / 1e6;
     let (start, kernel) = (thread_cpu_ns(), thread_kernel_us());
-    let restored = Mvcc::restore(&pieces).expect("intact");
+    let found = tenet_store::open(&disk, &FilePath::new("store")).expect("intact");
+    let recovered = Mvcc::recover(&disk, found.store.expect("a store")).expect("intact");
     let read = (thread_cpu_ns() - start) as f64 / 1e6;
     let read_kernel = (thread_kernel_us() - kernel) / 1_000;
-    assert_eq!(restored.revision(), mvcc.revision());
+    assert_eq!(recovered.revision(), mvcc.revision());
     println!(
-        "checkpoint of {megabytes:.1} MB: {wrote:.0} ms CPU to write, {wrote_kernel} of it the \
-         kernel's; {read:.0} ms to restore, {read_kernel} of it the kernel's"
+        "flush of {megabytes:.1} MB: {wrote:.0} ms CPU to write, {wrote_kernel} of it the \
+         kernel's; {read:.0} ms to recover, {read_kernel} of it the kernel's"
     );
 }

@@ -13,11 +13,11 @@ use crate::{record, request::MvccError};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use tenet_base::Revision;
-use tenet_store::{Record, Records as _, Rev, StoreView as _};
+use tenet_store::{ReadError, Record, Records as _, Rev};
 
 /// One change of one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
     /// The revision of the transaction that made it.
     pub revision: Revision,
     /// Its number in the transaction, from zero.
@@ -27,15 +27,15 @@ pub struct Event<'a> {
     /// Whether a put gave the key a new life, so that there is nothing before it.
     pub is_create: bool,
     /// The key.
-    pub key: &'a [u8],
+    pub key: Bytes,
     /// The key-value that was put, as an encoded `mvccpb.KeyValue`. Of a deletion it holds the key
     /// only.
-    pub record: &'a [u8],
+    pub record: Bytes,
 }
 
-impl<'a> Event<'a> {
-    fn of(found: &Record<'a>) -> Event<'a> {
-        let Some(parts) = record::parse(found.data) else {
+impl Event {
+    fn of(found: Record) -> Event {
+        let Some(parts) = record::parse(&found.data) else {
             panic!(
                 "record {} is not a key-value: the memory of this process is damaged",
                 found.rev
@@ -46,7 +46,7 @@ impl<'a> Event<'a> {
             sub: found.rev.sub,
             is_delete: found.tombstone,
             is_create: !found.tombstone && parts.numbers.create == found.rev.main,
-            key: parts.key,
+            key: record::share(&found.data, parts.key),
             record: found.data,
         }
     }
@@ -57,10 +57,10 @@ impl<'a> Event<'a> {
 pub struct History(Vec<Rev>);
 
 impl View {
-    /// All changes from revision `from` on, oldest first.
-    pub fn events(&self, from: Revision) -> impl Iterator<Item = Event<'_>> {
+    /// All changes from revision `from` on, oldest first. Ends with the first error.
+    pub fn events(&self, from: Revision) -> impl Iterator<Item = Result<Event, ReadError>> + '_ {
         let records = self.store.scan(Rev::new(from.0, 0));
-        records.map(|found| Event::of(&found))
+        records.map(|found| found.map(Event::of))
     }
 
     /// The changes number `first` to `last` of the transaction at `revision`.
@@ -69,21 +69,24 @@ impl View {
         revision: Revision,
         first: u32,
         last: u32,
-    ) -> impl Iterator<Item = Event<'_>> {
+    ) -> impl Iterator<Item = Result<Event, ReadError>> + '_ {
         let records = self.store.scan(Rev::new(revision.0, first));
         let end = Rev::new(revision.0, last);
         records
-            .take_while(move |found| found.rev <= end)
-            .map(|found| Event::of(&found))
+            .take_while(move |found| found.as_ref().map_or(true, |found| found.rev <= end))
+            .map(|found| found.map(Event::of))
     }
 
     /// The changes of a history, which must be this view's.
     ///
     /// # Panics
     /// If a change is not there: index and store disagree.
-    pub fn events_of<'a>(&'a self, history: &'a History) -> impl Iterator<Item = Event<'a>> {
-        history.0.iter().map(|rev| match self.store.find(*rev) {
-            Some(found) => Event::of(&found),
+    pub fn events_of<'a>(
+        &'a self,
+        history: &'a History,
+    ) -> impl Iterator<Item = Result<Event, ReadError>> + 'a {
+        history.0.iter().map(|rev| match self.store.find(*rev)? {
+            Some(found) => Ok(Event::of(found)),
             None => panic!("the index names record {rev}, which the store does not have"),
         })
     }
@@ -107,19 +110,20 @@ impl View {
     /// `None` if it had none.
     ///
     /// # Errors
-    /// If that is compacted.
+    /// If that is compacted, or cannot be read.
     pub fn before(&self, key: &[u8], revision: Revision) -> Result<Option<Bytes>, MvccError> {
         let at = revision.0 - 1;
         if at < self.compacted {
             return Err(MvccError::Compacted);
         }
         let entry = self.tree.find(key, at).filter(|entry| !entry.tombstone);
-        Ok(entry.map(|entry| {
-            let rev = entry.rev();
-            self.store.get(rev).unwrap_or_else(|| {
-                panic!("the index names record {rev}, which the store does not have")
-            })
-        }))
+        let Some(rev) = entry.map(|entry| entry.rev()) else {
+            return Ok(None);
+        };
+        match self.store.get(rev)? {
+            Some(record) => Ok(Some(record)),
+            None => panic!("the index names record {rev}, which the store does not have"),
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use crate::View;
 use crate::hash::{Shown, ShownMarks};
 use crate::record::bucket_key;
 use std::ops::ControlFlow;
-use tenet_store::{MemView, Record, Rev, StoreView};
+use tenet_store::{Place, ReadError, Rev};
 
 /// The entries of one view.
 #[derive(Debug)]
 pub struct Export {
-    store: MemView,
+    store: tenet_store::View,
     compacted: i64,
     kept: ShownMarks,
 }
@@ -47,27 +47,29 @@ impl View {
 }
 
 impl Export {
-    fn records(&self, from: Rev) -> impl Iterator<Item = Record<'_>> {
-        let kept = |record: &Record<'_>| {
-            record.rev.main > self.compacted || self.kept.marks().contains(record.place)
-        };
-        self.store.scan(from).filter(kept)
+    fn shows(&self, main: i64, place: Place) -> bool {
+        main > self.compacted || self.kept.marks().contains(place)
     }
 
-    /// Gives `see` the key of each entry and the length of its value.
+    /// Gives `see` the key of each entry and the length of its value. Reads no value.
     ///
     /// # Errors
     /// The first that `see` gives.
     pub fn lengths<E>(&self, mut see: impl FnMut(&[u8], usize) -> Result<(), E>) -> Result<(), E> {
-        for record in self.records(Rev::MIN) {
-            let (key, len) = bucket_key(record.rev, record.tombstone);
-            see(&key[..len], record.data.len())?;
+        for info in self.store.scan_infos(Rev::MIN) {
+            if self.shows(info.rev.main, info.place) {
+                let (key, len) = bucket_key(info.rev, info.tombstone);
+                see(&key[..len], info.len)?;
+            }
         }
         Ok(())
     }
 
     /// Gives `see` entries from a position on, until it breaks; then it has taken the entry that it
     /// broke at. Returns where to go on, `None` at the end.
+    ///
+    /// # Errors
+    /// If a value cannot be read.
     ///
     /// # Panics
     /// If the bytes of a record are not those that were written: a backup must not spread damage
@@ -76,15 +78,19 @@ impl Export {
         &self,
         from: ExportPosition,
         mut see: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Option<ExportPosition> {
-        for record in self.records(from.0) {
+    ) -> Result<Option<ExportPosition>, ReadError> {
+        for record in self.store.scan(from.0) {
+            let record = record?;
+            if !self.shows(record.rev.main, record.place) {
+                continue;
+            }
             record.verify();
             let (key, len) = bucket_key(record.rev, record.tombstone);
-            if see(&key[..len], record.data).is_break() {
+            if see(&key[..len], &record.data).is_break() {
                 let Rev { main, sub } = record.rev;
-                return Some(ExportPosition(Rev::new(main, sub + 1)));
+                return Ok(Some(ExportPosition(Rev::new(main, sub + 1))));
             }
         }
-        None
+        Ok(None)
     }
 }

@@ -12,16 +12,17 @@
 //! A key that is deleted and put again by one transaction shows nothing at that transaction's
 //! revision: etcd looks at the generation that the tombstone ends.
 //!
-//! A hash is computed in steps over a fixed state, so nothing waits for it.
+//! A hash is computed in steps over a fixed state, so nothing waits for it, and from the checksums
+//! of the records, so no value is read.
 
 use crate::index::{Entry, Position, Tree};
 use crate::record;
 use crate::request::KvHash;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use tenet_base::crc;
+use tenet_base::crc::{self, Combiner};
 use tenet_base::limits::COMPACTION_HASHES_MAX;
-use tenet_store::{Marks, MemView, Record, Rev, StoreView};
+use tenet_store::{Marks, RecordInfo, Rev, View};
 
 /// Which entries a key shows at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl ShownMarks {
     }
 
     /// Looks at up to `budget` entries and takes them off it. Returns whether all are done.
-    pub(crate) fn step(&mut self, tree: &Tree, store: &MemView, budget: &mut usize) -> bool {
+    pub(crate) fn step(&mut self, tree: &Tree, store: &View, budget: &mut usize) -> bool {
         let from = std::mem::replace(&mut self.next, Position::START);
         let end = tree.visit_entries(&from, |key, entry, head| {
             if *budget == 0 {
@@ -109,14 +110,14 @@ impl ShownMarks {
     }
 
     /// All that matters of a key was considered.
-    fn settle(&mut self, store: &MemView) {
+    fn settle(&mut self, store: &View) {
         if let Some(entry) = self.candidate.take() {
             self.see(store, &entry);
         }
     }
 
     /// Takes in the newest entry of a key that is not above `at`.
-    fn see(&mut self, store: &MemView, entry: &Entry) {
+    fn see(&mut self, store: &View, entry: &Entry) {
         if !self.shown.shows(entry.main, entry.tombstone, self.at) {
             return;
         }
@@ -124,7 +125,7 @@ impl ShownMarks {
         if entry.main > self.compacted {
             return;
         }
-        let Some(record) = store.find(entry.rev()) else {
+        let Some(record) = store.info(entry.rev()) else {
             panic!(
                 "the index names record {}, which the store does not have: index and store \
                  disagree",
@@ -143,18 +144,19 @@ impl ShownMarks {
 #[derive(Debug)]
 pub(crate) struct HashJob {
     tree: Tree,
-    store: MemView,
+    store: View,
     compacted: i64,
     at: i64,
     marks: ShownMarks,
     marked: bool,
     next: Rev,
     crc: u32,
+    combiner: Combiner,
 }
 
 impl HashJob {
     /// The hash at revision `at` of a store compacted at `compacted` (-1 for never).
-    pub(crate) fn new(tree: Tree, store: MemView, shown: Shown, at: i64, compacted: i64) -> Self {
+    pub(crate) fn new(tree: Tree, store: View, shown: Shown, at: i64, compacted: i64) -> Self {
         HashJob {
             tree,
             store,
@@ -165,6 +167,7 @@ impl HashJob {
             marked: compacted < 0,
             next: Rev::MIN,
             crc: crc::crc32c(b"key"),
+            combiner: Combiner::default(),
         }
     }
 
@@ -181,7 +184,7 @@ impl HashJob {
                 self.marked = true;
             }
         }
-        for record in self.store.scan(self.next) {
+        for record in self.store.scan_infos(self.next) {
             if record.rev.main > self.at {
                 break;
             }
@@ -194,7 +197,7 @@ impl HashJob {
             let out = old && !self.marks.marks.contains(record.place);
             let at_mark = record.rev.main == self.compacted && record.tombstone;
             if !out && !at_mark {
-                self.crc = extend(self.crc, &record);
+                self.crc = extend(&mut self.combiner, self.crc, &record);
             }
         }
         Some(KvHash {
@@ -211,10 +214,10 @@ impl HashJob {
     }
 }
 
-/// Extends a CRC by one entry of the bucket.
-pub(crate) fn extend(crc: u32, record: &Record<'_>) -> u32 {
+/// Extends a CRC by one entry of the bucket. The record is not read: its own CRC is known.
+pub(crate) fn extend(combiner: &mut Combiner, crc: u32, record: &RecordInfo) -> u32 {
     let (key, len) = record::bucket_key(record.rev, record.tombstone);
-    crc::extend(crc::extend(crc, &key[..len]), record.data)
+    combiner.combine(crc::extend(crc, &key[..len]), record.crc, record.len)
 }
 
 /// The hashes of the newest compactions, oldest first.

@@ -12,7 +12,7 @@ use crate::hash::CompactionHashes;
 use crate::index::{Entry, Tree};
 use crate::record::{self, Numbers, Parts};
 use tenet_base::{Index, LeaseId, Revision, Term};
-use tenet_store::{MemStore, Rev, Store};
+use tenet_store::{Rev, Store};
 
 /// Why an entry cannot be taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub struct ImportError(String);
 #[derive(Debug, Default)]
 pub struct Import {
     tree: Tree,
-    store: MemStore,
+    store: Store,
     last: Rev,
 }
 
@@ -37,10 +37,13 @@ pub struct Imported<'a> {
 }
 
 impl Import {
-    /// Waits for the first entry.
+    /// Waits for the first entry, to be put into an empty store.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(store: Store) -> Self {
+        Import {
+            store,
+            ..Import::default()
+        }
     }
 
     /// Takes in an entry of the bucket.

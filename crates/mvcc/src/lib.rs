@@ -9,32 +9,31 @@
 //!
 //! This crate knows nothing of raft, leases, users or sockets: it is told what to write.
 
-mod checkpoint;
 mod events;
 mod export;
 mod hash;
 mod import;
 mod index;
+mod index_file;
 mod interest;
 mod maintain;
 mod mvcc;
 mod range;
 mod record;
+mod recover;
 mod request;
-mod restore;
 mod stream;
 mod txn;
 mod view;
 
-pub use checkpoint::CheckpointWriter;
 pub use events::{Event, History};
 pub use export::{Export, ExportPosition};
 pub use import::{Import, ImportError, Imported};
 pub use index::IndexStats;
+pub use index_file::IndexWriter;
 pub use interest::{Interest, InterestIndex};
 pub use mvcc::Mvcc;
 pub use request::{KeyMeta, KvHash, MvccError, RangeResult, Size};
-pub use restore::{CheckpointError, Restore};
 pub use stream::{RangeChunk, RangeEnd, RangeStream};
 pub use txn::{Change, WriteTxn};
 pub use view::{View, Views};

@@ -2,14 +2,13 @@
 //!
 //! Compactions are worked off in the order they were scheduled. Of each, first the hash is taken
 //! over everything it covers, then what it supersedes is dropped from the index and released in
-//! the store. When none is left, the store rewrites segments that hold little.
+//! the store, which gives its room back later.
 
 use crate::Mvcc;
 use crate::hash::{HashJob, Shown};
 use crate::index::PruneAt;
 use std::collections::VecDeque;
 use tenet_base::limits::COMPACTION_HASHES_MAX;
-use tenet_store::Store;
 
 /// A compaction and the compact revision before it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +42,13 @@ impl Maintenance {
         self.queue.push_back(Scheduled { at, before });
     }
 
+    /// Drops what a compaction at `at` superseded before a restart. There is no hash of it then:
+    /// what it covered depends on compactions that are not known any more.
+    pub(crate) fn resume(&mut self, at: i64) {
+        assert!(!self.is_compacting(), "resumed behind other compactions");
+        self.stage = Stage::Prune(PruneAt::default(), at);
+    }
+
     pub(crate) fn is_compacting(&self) -> bool {
         !self.queue.is_empty() || !matches!(self.stage, Stage::Idle)
     }
@@ -66,16 +72,10 @@ impl Mvcc {
             match std::mem::take(&mut self.maintenance.stage) {
                 Stage::Idle => {
                     let Some(next) = self.maintenance.queue.pop_front() else {
-                        let looked = self.store.maintain(budget);
-                        if looked == 0 {
-                            return Maintained {
-                                left: false,
-                                changed,
-                            };
-                        }
-                        changed = true;
-                        budget = budget.saturating_sub(looked);
-                        continue;
+                        return Maintained {
+                            left: false,
+                            changed,
+                        };
                     };
                     let (tree, store) = (self.tree.clone(), self.store.view());
                     let job = HashJob::new(tree, store, Shown::Kept, next.at, next.before);

@@ -1,22 +1,24 @@
 //! The writer's half.
 
-use crate::checkpoint::CheckpointWriter;
 use crate::hash::CompactionHashes;
 use crate::index::{IndexStats, Tree};
+use crate::index_file::IndexWriter;
 use crate::maintain::Maintenance;
-use crate::restore::{CheckpointError, Restore};
 use crate::txn::{Change, WriteTxn};
 use crate::{MvccError, Size, View, Views};
 use arc_swap::ArcSwap;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use tenet_base::{Index, Revision, Term};
-use tenet_store::{MemStore, Store};
+use tenet_store::{Chunks, Cut, Done, Job, ReadError, Sides, Store};
 
 /// The writer's half of the store. Owned by the applier.
 #[derive(Debug)]
 pub struct Mvcc {
     pub(crate) tree: Tree,
-    pub(crate) store: MemStore,
+    pub(crate) store: Store,
+    /// Why a read of the writer failed: it cannot go on.
+    pub(crate) unread: OnceCell<ReadError>,
     pub(crate) revision: i64,
     /// -1 for never.
     pub(crate) compacted: i64,
@@ -32,24 +34,20 @@ pub struct Mvcc {
 }
 
 impl Default for Mvcc {
+    /// Keys over a store of nobody, for tests.
     fn default() -> Self {
-        Self::new()
+        Mvcc::new(Store::default())
     }
 }
 
 impl Mvcc {
-    /// An empty store: at revision 1, never compacted.
+    /// Keys over an empty store: at revision 1, never compacted.
     #[must_use]
-    pub fn new() -> Self {
-        Self::from_parts(Tree::default(), MemStore::default(), 1, -1)
+    pub fn new(store: Store) -> Self {
+        Self::from_parts(Tree::default(), store, 1, -1)
     }
 
-    pub(crate) fn from_parts(
-        tree: Tree,
-        mut store: MemStore,
-        revision: i64,
-        compacted: i64,
-    ) -> Self {
+    pub(crate) fn from_parts(tree: Tree, mut store: Store, revision: i64, compacted: i64) -> Self {
         let view = View {
             tree: tree.clone(),
             store: store.view(),
@@ -63,6 +61,7 @@ impl Mvcc {
         Mvcc {
             tree,
             store,
+            unread: OnceCell::new(),
             revision,
             compacted,
             hashes: CompactionHashes::default(),
@@ -162,26 +161,61 @@ impl Mvcc {
         self.views.0.store(Arc::new(view));
     }
 
-    /// What was last published, as a checkpoint. It can be written elsewhere while this store
-    /// goes on.
+    /// Why the writer could not read a value, if that has happened. Then what it has written since
+    /// is wrong and must not be published: the member must stop.
     #[must_use]
-    pub fn checkpoint(&self) -> CheckpointWriter {
-        self.views.load().checkpoint()
+    pub fn read_failure(&self) -> Option<&ReadError> {
+        self.unread.get()
     }
 
-    /// Builds the store from a checkpoint, whose bytes may be cut into `chunks` anywhere (see
-    /// [`Restore`] for bytes that come in one by one). The view of the checkpoint is published.
+    /// Begins to make what was published durable, with the small tables that belong to it. The
+    /// first time, and when `with_index`, the index is written too.
     ///
-    /// # Errors
-    /// If a byte is wrong or missing.
-    pub fn restore<C: AsRef<[u8]>>(
-        chunks: impl IntoIterator<Item = C>,
-    ) -> Result<Mvcc, CheckpointError> {
-        let mut restore = Restore::new();
-        for chunk in chunks {
-            restore.push(chunk.as_ref())?;
+    /// # Panics
+    /// If something is not published, or a job is under way.
+    pub fn flush(&mut self, tables: Chunks, with_index: bool) -> Job {
+        assert!(
+            !self.unpublished,
+            "a flush at revision {} with changes that are not published",
+            self.revision
+        );
+        let view = self.views.load();
+        let with_index = with_index || !self.store.has_durable();
+        self.store.flush(Sides {
+            cut: Cut {
+                applied: self.applied,
+                term: self.term,
+                revision: self.revision(),
+                compacted: self.compact_revision(),
+            },
+            tables,
+            index: with_index.then(|| Box::new(IndexWriter::new((*view).clone())) as Chunks),
+        })
+    }
+
+    /// Begins to give room back that compactions have set free, if there is much and it may be.
+    pub fn rewrite(&mut self) -> Option<Job> {
+        self.store.rewrite()
+    }
+
+    /// Takes over what a job has done and publishes it.
+    pub fn finished(&mut self, done: Done) {
+        self.store.finished(done);
+        if !self.unpublished {
+            self.show();
         }
-        restore.finish()
+    }
+
+    /// The store, to ask what it holds.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Entries of the index.
+    #[must_use]
+    pub fn index_entries(&self) -> u64 {
+        self.tree.entries()
     }
 
     /// How much room the store takes.
@@ -197,7 +231,7 @@ impl Mvcc {
     }
 }
 
-fn size_of_store(store: &MemStore) -> Size {
+fn size_of_store(store: &Store) -> Size {
     let size = store.size();
     Size {
         db_bytes: size.total_bytes,

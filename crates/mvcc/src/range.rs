@@ -13,7 +13,7 @@ use tenet_base::Revision;
 use tenet_proto::etcdserverpb::RangeRequest;
 use tenet_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use tenet_proto::mvccpb::KeyValue;
-use tenet_store::Records;
+use tenet_store::{ReadError, Records};
 
 /// Key-values for which room is made before it is known how many there are.
 const RESERVED_MAX: usize = 1024;
@@ -22,7 +22,7 @@ const RESERVED_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Reader<'a, R> {
     pub(crate) tree: &'a Tree,
-    pub(crate) records: &'a R,
+    pub(crate) records: R,
     /// The current revision.
     pub(crate) revision: i64,
     /// The compact revision, -1 for none.
@@ -56,10 +56,10 @@ impl<R: Records> Reader<'_, R> {
             });
         }
         let plan = Plan::new(req, at, counted);
-        Ok(match plan.order {
+        match plan.order {
             Order::Natural => self.in_order(range, &plan),
             Order::Explicit { .. } => self.sorted(range, &plan),
-        })
+        }
     }
 
     /// The newest state of a live key.
@@ -72,8 +72,9 @@ impl<R: Records> Reader<'_, R> {
     }
 
     /// The newest key-value.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<KeyValue> {
-        self.tree.head(key).map(|entry| self.read(&entry))
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<KeyValue>, ReadError> {
+        let head = self.tree.head(key);
+        head.map(|entry| self.read(&entry)).transpose()
     }
 
     /// The live keys of a range.
@@ -102,21 +103,21 @@ impl<R: Records> Reader<'_, R> {
         });
     }
 
-    fn read(&self, entry: &Entry) -> KeyValue {
+    fn read(&self, entry: &Entry) -> Result<KeyValue, ReadError> {
         let rev = entry.rev();
-        let Some(data) = self.records.get(rev) else {
+        let Some(data) = self.records.get(rev)? else {
             panic!(
                 "the index names record {rev}, which the store does not have, at revision {} \
                  compacted at {}: index and store disagree",
                 self.revision, self.compacted
             );
         };
-        record::decode(rev, &data)
+        Ok(record::decode(rev, &data))
     }
 
-    fn answer(&self, plan: &Plan, key: KeyRef<'_>, entry: &Entry) -> KeyValue {
+    fn answer(&self, plan: &Plan, key: KeyRef<'_>, entry: &Entry) -> Result<KeyValue, ReadError> {
         if plan.from_index {
-            from_index(key.to_bytes(), entry)
+            Ok(from_index(key.to_bytes(), entry))
         } else {
             self.read(entry)
         }
@@ -124,19 +125,29 @@ impl<R: Records> Reader<'_, R> {
 
     /// The natural order: the limit is applied while reading. A sort target without an order
     /// then sorts what was read, which includes the key that tells of `more`.
-    fn in_order(&self, range: KeyRange<'_>, plan: &Plan) -> RangeResult {
+    fn in_order(&self, range: KeyRange<'_>, plan: &Plan) -> Result<RangeResult, MvccError> {
         let sorts = plan.target != SortTarget::Key;
         let read_max = plan.limit.saturating_add(usize::from(sorts));
         let mut kvs = Vec::with_capacity(read_max.min(RESERVED_MAX));
         let mut cut = false;
+        let mut failed = None;
         self.each_live(range, plan.at, |key, entry| {
             if kvs.len() == read_max {
                 cut = true;
                 return ControlFlow::Break(());
             }
-            kvs.push(self.answer(plan, key, entry));
+            match self.answer(plan, key, entry) {
+                Ok(kv) => kvs.push(kv),
+                Err(error) => {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
             ControlFlow::Continue(())
         });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         let count = if cut && plan.counted {
             self.tree.count(range, plan.at)
         } else {
@@ -145,11 +156,11 @@ impl<R: Records> Reader<'_, R> {
         if sorts {
             kvs.sort_by(|a, b| compare(plan.target, a, b));
         }
-        plan.finish(kvs, cut, count)
+        Ok(plan.finish(kvs, cut, count))
     }
 
     /// Any explicit order, and any filter: all keys are looked at.
-    fn sorted(&self, range: KeyRange<'_>, plan: &Plan) -> RangeResult {
+    fn sorted(&self, range: KeyRange<'_>, plan: &Plan) -> Result<RangeResult, MvccError> {
         let mut count = 0;
         let mut found: Vec<(Bytes, Entry)> = Vec::new();
         self.each_live(range, plan.at, |key, entry| {
@@ -166,15 +177,15 @@ impl<R: Records> Reader<'_, R> {
         });
         let read = |(key, entry): (Bytes, Entry)| {
             if plan.from_index {
-                from_index(key, &entry)
+                Ok(from_index(key, &entry))
             } else {
                 self.read(&entry)
             }
         };
         if plan.target == SortTarget::Value {
-            let mut kvs: Vec<KeyValue> = found.into_iter().map(read).collect();
+            let mut kvs = collect(found, read)?;
             plan.sort(&mut kvs, |a, b| a.value.cmp(&b.value));
-            return plan.finish(kvs, false, count);
+            return Ok(plan.finish(kvs, false, count));
         }
         match plan.target {
             SortTarget::Version => plan.sort(&mut found, |a, b| a.1.version.cmp(&b.1.version)),
@@ -189,8 +200,15 @@ impl<R: Records> Reader<'_, R> {
         }
         let cut = found.len() > plan.limit;
         found.truncate(plan.limit);
-        plan.finish(found.into_iter().map(read).collect(), cut, count)
+        Ok(plan.finish(collect(found, read)?, cut, count))
     }
+}
+
+fn collect<T>(
+    found: Vec<T>,
+    read: impl Fn(T) -> Result<KeyValue, ReadError>,
+) -> Result<Vec<KeyValue>, ReadError> {
+    found.into_iter().map(read).collect()
 }
 
 fn from_index(key: Bytes, entry: &Entry) -> KeyValue {

@@ -120,7 +120,7 @@ pub(crate) fn decode(rev: Rev, record: &Bytes) -> KeyValue {
     }
 }
 
-fn share(record: &Bytes, part: &[u8]) -> Bytes {
+pub(crate) fn share(record: &Bytes, part: &[u8]) -> Bytes {
     if part.is_empty() {
         return Bytes::new();
     }

@@ -2,6 +2,7 @@
 
 use tenet_base::Revision;
 use tenet_proto::mvccpb::KeyValue;
+use tenet_store::ReadError;
 
 /// The answer to a range: etcd's `RangeResponse` without the header.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,7 +16,7 @@ pub struct RangeResult {
 }
 
 /// Why a revision cannot be read or compacted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MvccError {
     /// The revision lies below the compact revision.
     #[error("mvcc: required revision has been compacted")]
@@ -23,6 +24,23 @@ pub enum MvccError {
     /// The revision does not exist yet.
     #[error("mvcc: required revision is a future revision")]
     FutureRevision,
+    /// The store cannot give a value.
+    #[error(transparent)]
+    Read(Box<ReadError>),
+}
+
+impl MvccError {
+    /// Whether the same question would be answered if its asker waited for the medium.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        matches!(self, MvccError::Read(error) if **error == ReadError::Cold)
+    }
+}
+
+impl From<ReadError> for MvccError {
+    fn from(error: ReadError) -> Self {
+        MvccError::Read(Box::new(error))
+    }
 }
 
 /// What is known of a live key without reading its value.

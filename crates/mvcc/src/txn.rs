@@ -5,10 +5,11 @@ use crate::range::Reader;
 use crate::record::{self, Numbers};
 use crate::{KeyMeta, Mvcc, MvccError, RangeResult};
 use bytes::Bytes;
+use std::cell::OnceCell;
 use tenet_base::{LeaseId, Revision};
 use tenet_proto::etcdserverpb::RangeRequest;
 use tenet_proto::mvccpb::KeyValue;
-use tenet_store::{MemStore, Rev, Store};
+use tenet_store::{ReadError, Records, Rev, Store};
 
 /// One change of a write transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +56,13 @@ impl<'a> WriteTxn<'a> {
         });
     }
 
-    fn reader(&self) -> Reader<'_, MemStore> {
+    fn reader(&self) -> Reader<'_, Noting<'_>> {
         Reader {
             tree: &self.mvcc.tree,
-            records: &self.mvcc.store,
+            records: Noting {
+                store: &self.mvcc.store,
+                unread: &self.mvcc.unread,
+            },
             revision: self.revision().0,
             compacted: self.mvcc.compacted,
         }
@@ -100,16 +104,18 @@ impl<'a> WriteTxn<'a> {
         self.reader().head(key)
     }
 
-    /// The newest key-value, own writes included.
+    /// The newest key-value, own writes included. What cannot be read is as if it was not there,
+    /// and [`Mvcc::read_failure`] tells.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<KeyValue> {
-        self.reader().get(key)
+        self.reader().get(key).ok().flatten()
     }
 
     /// A range that sees own writes.
     ///
     /// # Errors
-    /// If the revision asked for is compacted or in the future.
+    /// If the revision asked for is compacted or in the future, or a value cannot be read; of the
+    /// latter [`Mvcc::read_failure`] tells too.
     pub fn range(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
         self.reader().range(req)
     }
@@ -150,6 +156,22 @@ impl<'a> WriteTxn<'a> {
         self.changes.clear();
         self.mvcc.spare_changes = std::mem::take(&mut self.changes);
         revision
+    }
+}
+
+/// The writer's store, of which a failure to read is remembered.
+#[derive(Debug)]
+struct Noting<'a> {
+    store: &'a Store,
+    unread: &'a OnceCell<ReadError>,
+}
+
+impl Records for Noting<'_> {
+    fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
+        self.store.get(rev).inspect_err(|error| {
+            // The first one is enough.
+            let _ = self.unread.set(error.clone());
+        })
     }
 }
 

@@ -1,15 +1,15 @@
 //! The readers' half: published states.
 
-use crate::checkpoint::CheckpointWriter;
 use crate::hash::{self, CompactionHashes, HashJob, Shown, ShownMarks};
 use crate::index::Tree;
 use crate::range::Reader;
 use crate::{KvHash, MvccError, RangeResult, Size};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tenet_base::{Index, Revision, Term, crc};
+use tenet_base::crc::{self, Combiner};
+use tenet_base::{Index, Revision, Term};
 use tenet_proto::etcdserverpb::RangeRequest;
-use tenet_store::{MemView, Rev, StoreView};
+use tenet_store::{Hot, Records, Rev};
 
 /// Where readers get the newest published [`View`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Views {
 #[derive(Clone, Debug)]
 pub struct View {
     pub(crate) tree: Tree,
-    pub(crate) store: MemView,
+    pub(crate) store: tenet_store::View,
     pub(crate) revision: i64,
     /// -1 for never.
     pub(crate) compacted: i64,
@@ -40,10 +40,10 @@ pub struct View {
 }
 
 impl View {
-    fn reader(&self) -> Reader<'_, MemView> {
+    fn reader<R: Records>(&self, records: R) -> Reader<'_, R> {
         Reader {
             tree: &self.tree,
-            records: &self.store,
+            records,
             revision: self.revision,
             compacted: self.compacted,
         }
@@ -77,14 +77,22 @@ impl View {
     /// they count as their zero values.
     ///
     /// # Errors
-    /// If the revision asked for is compacted or in the future.
+    /// If the revision asked for is compacted or in the future, or a value cannot be read.
     pub fn range(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
-        self.reader().range(req)
+        self.reader(&self.store).range(req)
+    }
+
+    /// As [`View::range`], but never waits for the medium.
+    ///
+    /// # Errors
+    /// As [`View::range`], and one that [is cold](MvccError::is_cold) instead of waiting.
+    pub fn range_cached(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
+        self.reader(Hot(&self.store)).range(req)
     }
 
     /// As [`View::range`], but the count goes only as far as was read.
     pub(crate) fn range_uncounted(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
-        self.reader().page(req, false)
+        self.reader(&self.store).page(req, false)
     }
 
     /// The hash of what is visible at `revision` (0: the current one), by etcd's rules: a hash
@@ -119,11 +127,12 @@ impl View {
         let mut budget = usize::MAX;
         kept.step(&self.tree, &self.store, &mut budget);
         let marks = kept.marks();
+        let mut combiner = Combiner::default();
         self.store
-            .scan(Rev::MIN)
-            .filter(|record| record.rev.main > self.compacted || marks.contains(record.place))
-            .fold(crc::extend(crc, b"key"), |crc, record| {
-                hash::extend(crc, &record)
+            .scan_infos(Rev::MIN)
+            .filter(|info| info.rev.main > self.compacted || marks.contains(info.place))
+            .fold(crc::extend(crc, b"key"), |crc, info| {
+                hash::extend(&mut combiner, crc, &info)
             })
     }
 
@@ -131,11 +140,5 @@ impl View {
     #[must_use]
     pub fn size(&self) -> Size {
         self.size
-    }
-
-    /// This view as a checkpoint.
-    #[must_use]
-    pub fn checkpoint(&self) -> CheckpointWriter {
-        CheckpointWriter::new(self.clone())
     }
 }

@@ -10,14 +10,17 @@
 use crate::metrics::DiskMetrics;
 use bytes::{Bytes, BytesMut};
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use rustix::io::{Errno, ReadWriteFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, DiskView, FilePath, Token};
+use tenet_base::disk::{
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+};
 
 /// The part of a data directory that can live elsewhere.
 const WAL_DIR: &str = "member/wal";
@@ -222,6 +225,44 @@ impl DiskView for RealDisk {
             Ok(buffer.freeze())
         };
         read().map_err(|error| disk_error("read", path.clone(), &error))
+    }
+
+    fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError> {
+        let file = File::open(self.roots.locate(path));
+        let file = file.map_err(|error| disk_error("open", path.clone(), &error))?;
+        Ok(Arc::new(OpenFile {
+            path: path.clone(),
+            file,
+        }))
+    }
+}
+
+/// A file that is read.
+#[derive(Debug)]
+struct OpenFile {
+    path: FilePath,
+    file: File,
+}
+
+impl FileReader for OpenFile {
+    fn read(&self, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        let mut buffer = BytesMut::zeroed(len);
+        let read = self.file.read_exact_at(&mut buffer, offset);
+        read.map_err(|error| disk_error("read", self.path.clone(), &error))?;
+        Ok(buffer.freeze())
+    }
+
+    fn read_cached(&self, offset: u64, len: usize) -> Result<Option<Bytes>, DiskError> {
+        let mut buffer = BytesMut::zeroed(len);
+        let slices = &mut [IoSliceMut::new(&mut buffer)];
+        match rustix::io::preadv2(&self.file, slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == len => Ok(Some(buffer.freeze())),
+            // A part is there, or the read would have to wait.
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            // A file system that cannot tell: then waiting is the only way.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.read(offset, len).map(Some),
+            Err(error) => Err(disk_error("read", self.path.clone(), &error.into())),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tenet_proto::etcdserverpb::{
 use tenet_state::{
     Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// The etcd release whose surface this is.
 pub const ETCD_VERSION: &str = "3.7.1";
@@ -66,6 +66,7 @@ struct Inner {
     clock: Arc<SystemClock>,
     post: Arc<Post>,
     metrics: Arc<Metrics>,
+    cold_reads: Semaphore,
     quota_bytes_shown: i64,
     snapshot_turns: Turns,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -121,7 +122,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         consensus,
         log_writer,
         applier,
-        checkpointer,
+        keeper,
         frontend,
         watches,
         lessor,
@@ -165,8 +166,8 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
     let (to, store_disk) = (Arc::clone(&post), new_disk());
     let catchup = options.snapshot_catchup_entries;
     spawn(
-        "checkpoint",
-        Box::new(move || threads::run_checkpointer(checkpointer, store_disk, &to, catchup)),
+        "store",
+        Box::new(move || threads::run_keeper(keeper, store_disk, &to, catchup)),
     )?;
     Ok(Node(Arc::new(Inner {
         frontend,
@@ -175,6 +176,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         clock,
         post,
         metrics,
+        cold_reads: Semaphore::new(limits::COLD_READS_MAX),
         quota_bytes_shown: match options.quota_bytes {
             0 => limits::QUOTA_BYTES_DEFAULT,
             given => given,
@@ -232,7 +234,20 @@ impl Node {
             self.read_barrier().await?;
         }
         self.0.metrics.ranges.add(1);
-        self.0.frontend.range(&request)
+        match self.0.frontend.range_cached(&request)? {
+            Some(response) => Ok(response),
+            None => self.range_cold(request).await,
+        }
+    }
+
+    /// A range whose values have to come from the medium, on a thread that may wait.
+    async fn range_cold(&self, request: RangeRequest) -> Result<RangeResponse, ApiError> {
+        let permit = self.0.cold_reads.acquire().await;
+        let node = self.clone();
+        let read = tokio::task::spawn_blocking(move || node.0.frontend.range(&request));
+        let response = read.await.unwrap_or(Err(ApiError::Stopped));
+        drop(permit);
+        response
     }
 
     /// Opens a session for one stream of watches.
@@ -646,6 +661,10 @@ fn api_error(error: tenet_mvcc::MvccError) -> ApiError {
     match error {
         tenet_mvcc::MvccError::Compacted => ApiError::Compacted,
         tenet_mvcc::MvccError::FutureRevision => ApiError::FutureRevision,
+        tenet_mvcc::MvccError::Read(error) => {
+            tracing::error!(%error, "a value cannot be read");
+            ApiError::Corrupt
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Options {
     pub initial_cluster: Vec<Founder>,
     /// What enters the ids of a new cluster (`--initial-cluster-token`).
     pub initial_cluster_token: String,
-    /// Entries applied between two checkpoints (`--snapshot-count`).
+    /// Entries applied between two flushes of the state (`--snapshot-count`).
     pub snapshot_count: u64,
     /// Entries kept for slow followers (`--snapshot-catchup-entries`).
     pub snapshot_catchup_entries: u64,

@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenet_base::disk::DiskError;
-use tenet_member::{NewCluster, NewDirectory};
+use tenet_member::{KeepError, Keeper, NewCluster, NewDirectory};
 use tenet_state::State;
 
 /// The name under which a directory comes into being.
@@ -31,6 +31,8 @@ pub enum RestoreError {
     Io { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Disk(#[from] DiskError),
+    #[error(transparent)]
+    Store(#[from] KeepError),
 }
 
 /// Where a restored member is to live.
@@ -120,16 +122,16 @@ impl RestoreTarget {
 fn write_files(directory: NewDirectory, disk: &mut RealDisk) -> Result<(), RestoreError> {
     let NewDirectory {
         prepare,
-        mut checkpointer,
-        checkpoint,
+        flush,
         log,
     } = directory;
     disk.run(prepare)?;
-    checkpointer.start(checkpoint, disk);
+    let mut keeper = Keeper::default();
+    keeper.start(flush, disk)?;
     let mut durable = false;
     while !durable {
         for completion in disk.take_completions() {
-            durable |= checkpointer.completed(completion, disk)?.is_some();
+            durable |= keeper.completed(completion, disk)?.is_some();
         }
     }
     Ok(disk.run(log)?)

@@ -1,6 +1,6 @@
 //! The threads that drive the actors.
 //!
-//! One thread each for consensus, log writer, applier and checkpointer. A thread takes everything
+//! One thread each for consensus, log writer, applier and keeper. A thread takes everything
 //! that waits in its mailbox, lets its actor handle it, and passes on what comes out. Requests
 //! gather while the log is being synced: a write that arrives then does not wake the consensus
 //! thread, since the completion of the sync will.
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tenet_base::Clock as _;
 use tenet_member::{
-    Applier, ApplyInput, ApplyOutputs, CheckpointJob, Checkpointer, Consensus, Durable, Input,
-    Lessor, LogInput, LogOutputs, LogWriter, Notice, Outputs, Waiter,
+    Applier, ApplyInput, ApplyOutputs, Consensus, Input, Keeper, Kept, Lessor, LogInput,
+    LogOutputs, LogWriter, Notice, Outputs, StoreJob, Waiter,
 };
 use tenet_proto::ApiError;
 
@@ -32,7 +32,7 @@ pub(crate) struct Post {
     pub(crate) consensus: Mailbox<Input<TaskWaiter>>,
     pub(crate) log: Mailbox<Mail<LogInput>>,
     pub(crate) applier: Mailbox<Mail<ApplyInput<TaskWaiter>>>,
-    pub(crate) checkpoints: Mailbox<Mail<CheckpointJob>>,
+    pub(crate) store: Mailbox<Mail<StoreJob>>,
     /// The log writer has work whose completion will wake the consensus thread.
     syncing: AtomicBool,
     stopping: AtomicBool,
@@ -44,7 +44,7 @@ impl Post {
             consensus: Mailbox::new(),
             log: Mailbox::new(),
             applier: Mailbox::new(),
-            checkpoints: Mailbox::new(),
+            store: Mailbox::new(),
             syncing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }
@@ -66,10 +66,10 @@ impl Post {
         self.consensus.push(Input::Stop);
     }
 
+    /// The applier stops the keeper, for which it may have a last job.
     fn stop_others(&self) {
         self.log.push(Mail::Stop);
         self.applier.push(Mail::Stop);
-        self.checkpoints.push(Mail::Stop);
     }
 }
 
@@ -278,10 +278,16 @@ pub(crate) fn run_applier(
         if !out.inputs.is_empty() {
             post_inputs(out.inputs, out.urgent, post);
         }
-        if let Some(job) = out.checkpoint {
-            post.checkpoints.push(Mail::Message(job));
+        let job = if stop && out.job.is_none() {
+            actor.last_flush()
+        } else {
+            out.job
+        };
+        if let Some(job) = job {
+            post.store.push(Mail::Message(job));
         }
         if stop {
+            post.store.push(Mail::Stop);
             return;
         }
     }
@@ -302,20 +308,14 @@ fn post_inputs(inputs: Vec<Input<TaskWaiter>>, urgent: bool, post: &Post) {
     }
 }
 
-pub(crate) fn run_checkpointer(
-    mut actor: Checkpointer,
-    mut disk: RealDisk,
-    post: &Post,
-    catchup_entries: u64,
-) {
+pub(crate) fn run_keeper(mut actor: Keeper, mut disk: RealDisk, post: &Post, catchup_entries: u64) {
     let (mut mail, mut jobs) = (Vec::new(), Vec::new());
     loop {
-        post.checkpoints.receive(&mut mail, None);
+        post.store.receive(&mut mail, None);
         let stop = open(&mut mail, &mut jobs);
         for job in jobs.drain(..) {
-            actor.start(job, &mut disk);
-            if let Some(durable) = write_out(&mut actor, &mut disk, post) {
-                announce(durable, post, catchup_entries);
+            if let Some(kept) = keep(&mut actor, job, &mut disk, post) {
+                announce(kept, post, catchup_entries);
             }
         }
         if stop {
@@ -324,31 +324,37 @@ pub(crate) fn run_checkpointer(
     }
 }
 
-/// Writes a started checkpoint to its end, or gives up when the member stops.
-fn write_out(actor: &mut Checkpointer, disk: &mut RealDisk, post: &Post) -> Option<Durable> {
+/// Does a job to its end. A rewrite is given up when the member stops.
+fn keep(actor: &mut Keeper, job: StoreJob, disk: &mut RealDisk, post: &Post) -> Option<Kept> {
+    let may_be_given_up = job.is_rewrite();
+    let mut result = actor.start(job, disk).map(|()| None);
     loop {
-        for completion in disk.take_completions() {
-            match actor.completed(completion, disk) {
-                Ok(Some(durable)) => return Some(durable),
-                Ok(None) => {}
-                Err(error) => fatal::exit("a checkpoint could not be written", &error),
-            }
+        match result {
+            Ok(Some(kept)) => return Some(kept),
+            Ok(None) => {}
+            Err(error) => fatal::exit("the store could not be written", &error),
         }
-        if post.is_stopping() {
+        if may_be_given_up && post.is_stopping() {
             return None;
         }
+        let completion = disk.take_completions().pop().expect("a job goes on");
+        result = actor.completed(completion, disk);
     }
 }
 
-fn announce(durable: Durable, post: &Post, catchup_entries: u64) {
-    let Durable { position, bytes } = durable;
-    tracing::info!(index = %position.index, bytes, "saved a checkpoint");
-    let index = position.index;
-    let release_through = index.get().saturating_sub(catchup_entries).into();
-    post.log.push(Mail::Message(LogInput::Truncate {
-        position,
-        release_through,
-    }));
-    post.applier
-        .push(Mail::Message(ApplyInput::CheckpointDurable(bytes)));
+fn announce(kept: Kept, post: &Post, catchup_entries: u64) {
+    let Kept { position, done } = kept;
+    let bytes = done.written_bytes;
+    if let Some(position) = position {
+        let index = position.index;
+        tracing::info!(%index, bytes, index_written = done.wrote_index, "flushed the store");
+        let release_through = index.get().saturating_sub(catchup_entries).into();
+        post.log.push(Mail::Message(LogInput::Truncate {
+            position,
+            release_through,
+        }));
+    } else {
+        tracing::info!(bytes, "rewrote files of the store");
+    }
+    post.applier.push(Mail::Message(ApplyInput::Kept(done)));
 }

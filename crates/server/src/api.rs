@@ -99,8 +99,13 @@ pub trait WatchStream: Send {
     /// Takes a request of the client.
     fn request(&mut self, request: pb::WatchRequest);
     /// Appends encoded `WatchResponse`s, up to about `budget_bytes`. Returns whether there may be
-    /// more; if not, `waker` is woken when there is.
-    fn pull(&mut self, waker: &Waker, budget_bytes: usize, out: &mut Vec<Bytes>) -> bool;
+    /// more; if not, `waker` is woken when there is. An error ends the stream.
+    fn pull(
+        &mut self,
+        waker: &Waker,
+        budget_bytes: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Result<bool, ApiError>;
 }
 
 /// Short for the future that every call gives.

@@ -170,8 +170,20 @@ impl WatchStream for WatchSession {
         WatchSession::request(self, request);
     }
 
-    fn pull(&mut self, waker: &Waker, budget_bytes: usize, out: &mut Vec<Bytes>) -> bool {
-        WatchSession::pull(self, waker, budget_bytes, out) == Pulled::Part
+    fn pull(
+        &mut self,
+        waker: &Waker,
+        budget_bytes: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Result<bool, ApiError> {
+        match WatchSession::pull(self, waker, budget_bytes, out) {
+            Pulled::All => Ok(false),
+            Pulled::Part => Ok(true),
+            Pulled::Unreadable(error) => {
+                tracing::error!(%error, "a watch cannot read the history");
+                Err(ApiError::Corrupt)
+            }
+        }
     }
 }
 

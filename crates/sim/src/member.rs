@@ -5,13 +5,16 @@
 //! threads of a server could. What was answered is kept for whoever checks the run.
 
 use crate::disk::SimDisk;
+use bytes::Bytes;
 use std::sync::{Arc, Mutex};
-use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, Token};
+use tenet_base::disk::{
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+};
 use tenet_base::{LeaseId, Rng};
 use tenet_member::{
-    Applier, ApplyInput, ApplyOutputs, BootError, Booted, CheckpointJob, Checkpointer, Consensus,
-    Frontend, Input, Lessor, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal,
-    Remaining, Renewal, Waiter, WatchHub, Write, boot,
+    Applier, ApplyInput, ApplyOutputs, BootError, Booted, Consensus, Frontend, Input, KeepError,
+    Keeper, Kept, Lessor, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal,
+    Remaining, Renewal, StoreJob, Waiter, WatchHub, Write, boot,
 };
 use tenet_proto::ApiError;
 use tenet_state::{Response, State};
@@ -51,7 +54,7 @@ impl Waiter for Client {
 
 /// Which actor a submission belongs to: tokens of both share the disk, told apart by a bit.
 const LOG: u64 = 0;
-const CHECKPOINT: u64 = 1;
+const STORE: u64 = 1;
 
 /// The disk as one of the two writing actors sees it.
 struct Share<'a> {
@@ -65,19 +68,39 @@ impl Disk for Share<'_> {
     }
 }
 
+impl DiskView for Share<'_> {
+    fn list(&self, dir: &FilePath) -> Result<Option<Vec<String>>, DiskError> {
+        self.disk.list(dir)
+    }
+
+    fn len(&self, path: &FilePath) -> Result<Option<u64>, DiskError> {
+        self.disk.len(path)
+    }
+
+    fn read_at(&self, path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        self.disk.read_at(path, offset, len)
+    }
+
+    fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError> {
+        self.disk.open(path)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct SimMember {
     consensus: Consensus<Client>,
     log_writer: LogWriter,
     applier: Applier<Client>,
-    checkpointer: Checkpointer,
+    keeper: Keeper,
     frontend: Frontend,
     watches: WatchHub,
     to_consensus: Vec<Input<Client>>,
     to_log: Vec<LogInput>,
     to_applier: Vec<ApplyInput<Client>>,
-    to_checkpointer: Vec<CheckpointJob>,
+    to_keeper: Vec<StoreJob>,
+    /// Flushes and rewrites that came to their end.
+    kept: (u64, u64),
     maintenance_left: bool,
     lessor: Arc<Lessor<Client>>,
     tick_ms: u64,
@@ -125,7 +148,7 @@ impl SimMember {
             consensus,
             log_writer,
             applier,
-            checkpointer,
+            keeper,
             frontend,
             watches,
             lessor,
@@ -135,14 +158,15 @@ impl SimMember {
             consensus,
             log_writer,
             applier,
-            checkpointer,
+            keeper,
             frontend,
             watches,
             // What was committed before is applied without waiting for anything to come in.
             to_consensus: vec![Input::Tick],
             to_log: Vec::new(),
             to_applier: Vec::new(),
-            to_checkpointer: Vec::new(),
+            to_keeper: Vec::new(),
+            kept: (0, 0),
             maintenance_left: false,
             lessor,
             tick_ms,
@@ -208,7 +232,7 @@ impl SimMember {
             !self.to_consensus.is_empty(),
             !self.to_log.is_empty(),
             !self.to_applier.is_empty() || self.maintenance_left,
-            !self.to_checkpointer.is_empty(),
+            !self.to_keeper.is_empty(),
             !disk.is_idle(),
         ];
         let count = ready.iter().filter(|ready| **ready).count() as u64;
@@ -221,7 +245,7 @@ impl SimMember {
             0 => self.run_consensus(),
             1 => self.run_log_writer(disk),
             2 => self.run_applier(),
-            3 => self.run_checkpointer(disk),
+            3 => self.run_keeper(disk),
             _ => {
                 if let Some(completion) = disk.perform_next() {
                     self.complete(completion, disk);
@@ -245,8 +269,8 @@ impl SimMember {
                 self.run_log_writer(disk);
             } else if !self.to_applier.is_empty() || self.maintenance_left {
                 self.run_applier();
-            } else if !self.to_checkpointer.is_empty() {
-                self.run_checkpointer(disk);
+            } else if !self.to_keeper.is_empty() {
+                self.run_keeper(disk);
             } else {
                 return;
             }
@@ -265,22 +289,27 @@ impl SimMember {
             self.to_log.push(LogInput::Completed(completion));
             return;
         }
-        let mut share = Share {
-            disk,
-            owner: CHECKPOINT,
-        };
-        match self.checkpointer.completed(completion, &mut share) {
+        let mut share = Share { disk, owner: STORE };
+        let kept = self.keeper.completed(completion, &mut share);
+        self.kept(kept);
+    }
+
+    fn kept(&mut self, kept: Result<Option<Kept>, KeepError>) {
+        match kept {
             Ok(None) => {}
-            Ok(Some(durable)) => {
-                let index = durable.position.index;
-                let release_through = index;
-                let position = durable.position;
-                self.to_log.push(LogInput::Truncate {
-                    position,
-                    release_through,
-                });
-                self.to_applier
-                    .push(ApplyInput::CheckpointDurable(durable.bytes));
+            Ok(Some(Kept { position, done })) => {
+                match position {
+                    Some(_) => self.kept.0 += 1,
+                    None => self.kept.1 += 1,
+                }
+                if let Some(position) = position {
+                    let release_through = position.index;
+                    self.to_log.push(LogInput::Truncate {
+                        position,
+                        release_through,
+                    });
+                }
+                self.to_applier.push(ApplyInput::Kept(done));
             }
             Err(error) => self.end(&error),
         }
@@ -331,17 +360,17 @@ impl SimMember {
             self.end(why);
         }
         self.to_consensus.extend(out.inputs);
-        self.to_checkpointer.extend(out.checkpoint);
+        self.to_keeper.extend(out.job);
         self.maintenance_left = out.work_left;
     }
 
-    fn run_checkpointer(&mut self, disk: &mut SimDisk) {
-        let mut share = Share {
-            disk,
-            owner: CHECKPOINT,
-        };
-        for job in self.to_checkpointer.drain(..) {
-            self.checkpointer.start(job, &mut share);
+    fn run_keeper(&mut self, disk: &mut SimDisk) {
+        let mut share = Share { disk, owner: STORE };
+        for job in std::mem::take(&mut self.to_keeper) {
+            if let Err(error) = self.keeper.start(job, &mut share) {
+                self.end(&error);
+                return;
+            }
         }
     }
 
@@ -357,6 +386,11 @@ impl SimMember {
     /// Why the member ended itself, if it did.
     pub fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
+    }
+
+    /// How many flushes and rewrites came to their end.
+    pub fn store_jobs(&self) -> (u64, u64) {
+        self.kept
     }
 
     /// The state machine.

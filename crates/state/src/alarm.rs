@@ -38,7 +38,7 @@ impl Alarms {
         self.of_kind(AlarmType::None as i32)
     }
 
-    /// Puts an alarm back from a checkpoint.
+    /// Puts an alarm back at a start.
     pub(crate) fn restore(&mut self, member: MemberId, kind: i32) {
         self.0.insert((kind, member.get()));
     }

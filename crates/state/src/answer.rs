@@ -10,6 +10,7 @@ use tenet_proto::etcdserverpb::{
     RangeResponse, ResponseHeader, TxnResponse,
 };
 use tenet_proto::raftpb::ConfChange;
+use tenet_store::ReadError;
 
 /// The answer to a request. Headers carry the revision; cluster, member and term are for the
 /// serving side to fill in.
@@ -106,6 +107,17 @@ pub struct ConfApplied {
 /// entry has been applied; the member has to stop and say this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
+    /// A value that the entry needs cannot be read.
+    #[error(
+        "log entry {index} needs a value that cannot be read: {error}. Restore this member from a \
+         snapshot, or remove it and add it again"
+    )]
+    Unreadable {
+        /// The entry.
+        index: Index,
+        /// Why.
+        error: Box<ReadError>,
+    },
     /// The payload does not say who asked.
     #[error(
         "log entry {index} has no request header; it was not written by etcd 3.x or is damaged. \

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use tenet_base::{Index, LeaseId, Revision, Term};
 use tenet_mvcc::ImportError as KeyError;
 use tenet_proto::raftpb::ConfState;
+use tenet_store::Store;
 
 /// Why a snapshot cannot be taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,13 +78,13 @@ pub struct Beginning {
 }
 
 impl Import {
-    /// Waits for the first entry.
+    /// Waits for the first entry, to be put into an empty store.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, store: Store) -> Self {
         Import {
             tables: Tables::new(&config),
             config,
-            keys: tenet_mvcc::Import::new(),
+            keys: tenet_mvcc::Import::new(store),
             leased: BTreeMap::new(),
             finished: None,
             scheduled: None,

@@ -146,15 +146,18 @@ impl<'a> Writer<'a> {
 }
 
 /// The result of a range whose revision was checked: the writer is alone, so nothing can have
-/// been compacted since.
+/// been compacted since. What cannot be read ends the member once the entry is done; until then it
+/// is as if nothing was there.
 fn checked(result: Result<RangeResult, MvccError>, request: &RangeRequest) -> RangeResult {
-    result.unwrap_or_else(|error| {
-        panic!(
+    match result {
+        Ok(result) => result,
+        Err(MvccError::Read(_)) => RangeResult::default(),
+        Err(error) => panic!(
             "range at revision {} failed inside a write transaction after its revision was \
              checked: {error}; the index and the store disagree",
             request.revision
-        )
-    })
+        ),
+    }
 }
 
 pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
@@ -178,5 +181,6 @@ pub(crate) fn api_error(error: MvccError) -> ApiError {
     match error {
         MvccError::Compacted => ApiError::Compacted,
         MvccError::FutureRevision => ApiError::FutureRevision,
+        MvccError::Read(_) => ApiError::Corrupt,
     }
 }

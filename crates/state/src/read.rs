@@ -11,10 +11,25 @@ use tenet_proto::etcdserverpb::{
 /// Answers a range. The request must have passed [`crate::check_range`].
 ///
 /// # Errors
-/// `Compacted`, `FutureRevision`.
+/// `Compacted`, `FutureRevision`, `Corrupt` if a value cannot be read.
 pub fn read_range(view: &View, request: &RangeRequest) -> Result<RangeResponse, ApiError> {
     let result = view.range(request).map_err(api_error)?;
     Ok(range_response(view.revision().get(), result))
+}
+
+/// As [`read_range`], but never waits for the medium: `None` if it would have to.
+///
+/// # Errors
+/// As [`read_range`].
+pub fn read_range_cached(
+    view: &View,
+    request: &RangeRequest,
+) -> Result<Option<RangeResponse>, ApiError> {
+    match view.range_cached(request) {
+        Ok(result) => Ok(Some(range_response(view.revision().get(), result))),
+        Err(error) if error.is_cold() => Ok(None),
+        Err(error) => Err(api_error(error)),
+    }
 }
 
 /// Answers a transaction that is [read-only](crate::is_read_only) and has passed

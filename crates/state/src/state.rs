@@ -8,10 +8,11 @@ use crate::tables::Tables;
 use crate::views::{ClusterView, StateView, StateViews};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tenet_base::{Index, LeaseId, MemberId, Term};
+use tenet_base::{Index, LeaseId, MemberId, Term, limits};
 use tenet_mvcc::{Mvcc, Size};
 use tenet_proto::etcdserverpb::InternalRaftRequest;
 use tenet_proto::raftpb::{ConfChange, ConfState};
+use tenet_store::Store;
 
 /// What a member's own flags say about applying.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +36,23 @@ pub struct State {
     pub(crate) tables: Tables,
     /// What readers see of `tables` may have changed since it was last published.
     pub(crate) cluster_changed: bool,
+    /// Bytes of the small tables when they were last written.
+    pub(crate) tables_bytes: u64,
     views: StateViews,
 }
 
 impl State {
-    /// The state before the first entry.
+    /// The state before the first entry, over a store of nobody: for tests.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::over(config, Store::default())
+    }
+
+    /// The state before the first entry, over an empty store.
+    #[must_use]
+    pub fn over(config: Config, store: Store) -> Self {
         let tables = Tables::new(&config);
-        Self::of(config, Mvcc::new(), tables)
+        Self::of(config, Mvcc::new(store), tables)
     }
 
     /// A state from its parts, published.
@@ -58,6 +67,7 @@ impl State {
             mvcc,
             tables,
             cluster_changed: false,
+            tables_bytes: 0,
             views: StateViews(Arc::new(ArcSwap::from_pointee(view))),
         }
     }
@@ -65,7 +75,7 @@ impl State {
     /// Applies a committed entry that holds a request and answers it.
     ///
     /// # Errors
-    /// If this member must not go past the entry. Nothing of it was applied.
+    /// If this member must not go past the entry. Nothing of it may be published.
     ///
     /// # Panics
     /// If the entry is not the one after the last applied one.
@@ -201,6 +211,21 @@ impl State {
         self.tables.leases.get(id)
     }
 
+    /// The store of the keys, to ask what it holds.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.mvcc.store()
+    }
+
+    /// Whether the index should be written with the next flush: so much has happened since that a
+    /// start would take long, or rewriting waits for it.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        let behind = self.store().appended_since_index();
+        let most = limits::STORE_RECORDS_BEHIND_INDEX_MIN.max(self.mvcc.index_entries() / 4);
+        behind >= most || (self.store().wants_index() && !self.compaction_pending())
+    }
+
     /// How much room the keys take.
     #[must_use]
     pub fn size(&self) -> Size {
@@ -231,6 +256,12 @@ impl State {
             return Err(Fatal::NoHeader { index });
         }
         let applied = self.apply_request(index, request, answering)?;
+        if let Some(error) = self.mvcc.read_failure() {
+            return Err(Fatal::Unreadable {
+                index,
+                error: Box::new(error.clone()),
+            });
+        }
         self.set_applied(index, term);
         Ok(applied)
     }

@@ -1,7 +1,7 @@
 //! The small tables beside the keys, and their one serial form.
 //!
 //! The form is that of etcd's buckets, (bucket, key, value) with etcd's bytes, so that a
-//! checkpoint, a snapshot for people and the hash over everything share one definition. What etcd
+//! flush, a snapshot for people and the hash over everything share one definition. What etcd
 //! derives again from the keys (which key is on which lease) has a bucket of its own here.
 
 use crate::alarm::Alarms;
@@ -32,7 +32,7 @@ pub(crate) struct Tables {
     pub(crate) downgrade: Option<DowngradeInfo>,
 }
 
-/// A table. The numbers stand in checkpoints: never change one.
+/// A table. The numbers stand in files: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Bucket {

@@ -1,73 +1,57 @@
-//! The store of key-values, in revision order.
+//! The store of key-values: a log-structured store in revision order.
 //!
 //! **The revision is the place.** A record is found by its revision and by nothing else, so
 //! records can be moved without telling the index. Records are opaque bytes here; each carries a
-//! CRC-32C from the moment it is appended.
+//! CRC-32C from the moment it is appended, and none is given out of a file whose bytes do not
+//! have it.
 //!
-//! [`Store`] is the writer's half and [`StoreView`] the readers': an immutable state that the
-//! writer never waits for. [`MemStore`] holds everything in memory.
+//! [`Store`] is the writer's half and [`View`] the readers': an immutable state that the writer
+//! never waits for. Nothing is written on the way of an append: a [`Job`], run elsewhere, makes
+//! what was appended durable (a *flush*, up to a *cut*), or gives the room of released records
+//! back (a *rewrite*). The log is what makes a write durable; the store only has to be complete
+//! up to its cut.
 //!
 //! Invariants: revisions only grow; a record is what was appended under its revision, or is gone
-//! after it was released; a view shows for as long as it lives what it showed at first.
+//! after it was released; a view shows for as long as it lives what it showed at first; what is
+//! on the medium is at any moment one whole cut.
 //!
 //! This crate knows nothing of keys, of versions of a key, or of when a record is superseded.
 
 pub mod chunk;
+mod directory;
+mod error;
+mod file;
+mod job;
+mod manifest;
 mod marks;
-mod mem;
+mod open;
 mod rev;
 mod segment;
+mod segments;
+#[cfg(test)]
+mod tests;
 pub mod varint;
-
-pub use marks::Marks;
-pub use mem::{MemStore, MemView};
-pub use rev::Rev;
-pub use segment::{Place, Record};
+mod view;
 
 use bytes::Bytes;
+pub use error::{Patience, ReadError};
+pub use file::{FileId, FileKind, SegmentMeta, path};
+pub use job::{Chunks, Done, Job, Sides};
+pub use manifest::{Cut, IndexFile, Manifest, SideFile};
+pub use marks::Marks;
+pub use open::{Found, OpenError, Opened, open};
+pub use rev::Rev;
+pub use segment::{Place, Record, RecordInfo};
+pub use segments::Store;
+pub use view::{Hot, Scan, View};
 
 /// Reading one record.
 pub trait Records {
-    /// The record at `rev`. Shares memory with the store; `None` if there is none.
-    fn get(&self, rev: Rev) -> Option<Bytes>;
-}
-
-/// The readers' half: an immutable state of the store.
-pub trait StoreView: Records + Clone {
-    /// All records from `from` on, oldest first. Some of them may have been released.
-    fn scan(&self, from: Rev) -> impl Iterator<Item = Record<'_>>;
-
-    /// The record at `rev`.
-    fn find(&self, rev: Rev) -> Option<Record<'_>>;
-}
-
-/// The writer's half.
-pub trait Store: Records {
-    /// What readers hold.
-    type View: StoreView;
-
-    /// Appends a record, whose bytes `encode` writes behind what the buffer already holds.
+    /// The record at `rev`; `None` if there is none.
     ///
-    /// # Panics
-    /// If `rev` is not above all that were appended before: the order is what recovery, hashes
-    /// and watchers rest on.
-    fn append(&mut self, rev: Rev, tombstone: bool, encode: impl FnOnce(&mut Vec<u8>));
-
-    /// Ends the batch of appends so far and gives a view that shows it.
-    fn view(&mut self) -> Self::View;
-
-    /// Says that no reader of later views will ask for this record; its room may be taken back.
-    ///
-    /// # Panics
-    /// If there is no such record or it was released before: the index and the store disagree.
-    fn release(&mut self, rev: Rev);
-
-    /// Rewrites segments that hold much released room, looking at up to about `budget_records`
-    /// records. Returns how many it looked at: zero when there is nothing to gain.
-    fn maintain(&mut self, budget_records: usize) -> usize;
-
-    /// How much room is taken, and how much of it by records that are not released.
-    fn size(&self) -> StoreSize;
+    /// # Errors
+    /// If it cannot be read.
+    fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError>;
 }
 
 /// The room that a store takes.
@@ -77,4 +61,10 @@ pub struct StoreSize {
     pub total_bytes: u64,
     /// The part that is not released.
     pub live_bytes: u64,
+}
+
+impl<R: Records> Records for &R {
+    fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
+        (**self).get(rev)
+    }
 }

@@ -1,7 +1,8 @@
 //! Reading a snapshot into a state.
 
 use tenet_bolt::{BoltError, Content, Db};
-use tenet_state::{Beginning, Import, State};
+use tenet_runtime::NewCluster;
+use tenet_state::{Import, State};
 
 use crate::snapshot_file::SnapshotFile;
 
@@ -14,14 +15,14 @@ pub(super) struct Bump {
     pub(super) tell: fn(before: i64, after: i64),
 }
 
-/// The state that a snapshot holds, at the beginning of a new cluster.
+/// The state that a snapshot holds, at the beginning of `cluster`.
 ///
 /// # Errors
 /// With the file, the place and what to do.
 pub(super) fn read(
     path: &str,
     file: SnapshotFile,
-    beginning: Beginning,
+    cluster: &NewCluster,
     bump: Option<Bump>,
 ) -> Result<State, String> {
     let told = |error: BoltError| match error {
@@ -32,7 +33,7 @@ pub(super) fn read(
     if let Some(error) = db.check().into_iter().next() {
         return Err(told(error));
     }
-    let mut import = Import::new(config());
+    let mut import = Import::new(config(), cluster.store());
     let mut newest = 0;
     for bucket in db.walk(&db.root()) {
         let bucket = bucket.map_err(told)?;
@@ -68,7 +69,7 @@ pub(super) fn read(
             .map_err(|error| format!("{path}: {error}"))?;
         (bump.tell)(newest, after.get());
     }
-    Ok(import.finish(beginning))
+    Ok(import.finish(cluster.beginning()))
 }
 
 /// Leases keep the times that they have; every start raises those that are too short for it.
@@ -110,7 +111,7 @@ mod tests {
         };
         let cluster = NewCluster::new(vec![founder], "default", "t").unwrap();
         let file = SnapshotFile::open(&path).unwrap();
-        let error = read(&path, file, cluster.beginning(), None).unwrap_err();
+        let error = read(&path, file, &cluster, None).unwrap_err();
         error.strip_prefix(&path).unwrap().to_owned()
     }
 

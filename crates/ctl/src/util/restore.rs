@@ -70,8 +70,7 @@ fn make(path: &str, settings: &Settings, bump: Option<Bump>) -> Result<(), Strin
     if !settings.bool(&SKIP_HASH_CHECK) {
         file.verify().inspect_err(|_| log(unproven(path)))?;
     }
-    let beginning = cluster.beginning();
-    for member in &beginning.members {
+    for member in &cluster.beginning().members {
         log(Entry::new(Level::Info, "added member")
             .with("cluster-id", cluster.identity().cluster.to_string())
             .with("local-member-id", "0")
@@ -79,7 +78,7 @@ fn make(path: &str, settings: &Settings, bump: Option<Bump>) -> Result<(), Strin
             .with("added-peer-peer-urls", member.peer_urls.clone())
             .with("added-peer-is-learner", false));
     }
-    let mut state = import::read(path, file, beginning, bump)?;
+    let mut state = import::read(path, file, &cluster, bump)?;
     target
         .write(&cluster, &mut state)
         .map_err(|error| error.to_string())?;

@@ -45,7 +45,7 @@ impl Events {
     }
 
     /// Appends an event, with the key-value that was there before it.
-    pub(super) fn push(&mut self, event: &Event<'_>, prev_kv: Option<&[u8]>) {
+    pub(super) fn push(&mut self, event: &Event, prev_kv: Option<&[u8]>) {
         let mod_revision = event.revision.0 as u64;
         let kv_len = match event.is_delete {
             true => event.record.len() + 1 + encoded_len_varint(mod_revision),
@@ -66,7 +66,7 @@ impl Events {
         }
         out.push(EVENT_KV);
         encode_varint(kv_len as u64, out);
-        out.extend_from_slice(event.record);
+        out.extend_from_slice(&event.record);
         if event.is_delete {
             out.push(KV_MOD_REVISION);
             encode_varint(mod_revision, out);
@@ -174,8 +174,8 @@ mod tests {
                 sub: 0,
                 is_delete,
                 is_create: false,
-                key: &full.key,
-                record: &record,
+                key: full.key.clone(),
+                record: record.into(),
             };
             let prev_bytes = prev.as_ref().map(KeyValue::encode_to_vec);
             events.push(&event, prev_bytes.as_deref());

@@ -176,7 +176,7 @@ impl Watcher {
         !self.lagging && self.min_revision <= routed + 1 && self.start_revision <= routed
     }
 
-    fn wants(&self, event: &Event<'_>) -> bool {
+    fn wants(&self, event: &Event) -> bool {
         !self.lagging && event.revision.0 >= self.min_revision && self.filter.passes(event)
     }
 }
@@ -199,7 +199,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn passes(self, event: &Event<'_>) -> bool {
+    pub(super) fn passes(self, event: &Event) -> bool {
         !(if event.is_delete {
             self.no_delete
         } else {
@@ -306,31 +306,45 @@ impl Hub {
         if behind > limits::WATCH_GAP_REVISIONS_MAX || (behind > 0 && !readable) {
             return false;
         }
+        let missing = if behind > 0 {
+            self.missing(cursor, view)
+        } else {
+            Some(Vec::new())
+        };
+        // Whoever cannot read what it lacks stays behind, and is told why when it reads again.
+        let Some(missing) = missing else {
+            return false;
+        };
         self.lagging -= 1;
         let watcher = self.watchers.get_mut(slot);
         watcher.lagging = false;
         watcher.min_revision = cursor;
-        if behind > 0 {
-            self.route_missing(slot, cursor, view);
-        }
+        self.route_missing(slot, &missing, view);
         true
     }
 
+    /// What was routed from revision `from` on; `None` if it cannot be read.
+    fn missing(&self, from: i64, view: &View) -> Option<Vec<Event>> {
+        let routed = self.routed;
+        let within = |event: &Event| event.revision.0 <= routed;
+        view.events(Revision(from))
+            .take_while(|event| event.as_ref().map_or(true, within))
+            .collect::<Result<_, _>>()
+            .ok()
+    }
+
     /// Routes to one watch what it lacks of what others got.
-    fn route_missing(&mut self, slot: u32, from: i64, view: &Arc<View>) {
+    fn route_missing(&mut self, slot: u32, missing: &[Event], view: &Arc<View>) {
         // Its session is at work and will see for itself.
         let mut wakes = Vec::new();
         let mut revision = 0;
-        for event in view.events(Revision(from)) {
-            if event.revision.0 > self.routed {
-                break;
-            }
+        for event in missing {
             if event.revision.0 != revision {
                 self.flush(revision, view, &mut wakes);
                 revision = event.revision.0;
             }
-            if self.watchers.get(slot).interest.covers(event.key) {
-                note(&mut self.watchers, &mut self.touched, slot, &event);
+            if self.watchers.get(slot).interest.covers(&event.key) {
+                note(&mut self.watchers, &mut self.touched, slot, event);
             }
         }
         self.flush(revision, view, &mut wakes);
@@ -341,13 +355,14 @@ impl Hub {
         if self.watchers.len() > 0 {
             let mut revision = 0;
             for event in view.events(Revision(self.routed + 1)) {
+                let event = event.expect("what was just published is in memory");
                 if event.revision.0 != revision {
                     self.flush(revision, view, wakes);
                     revision = event.revision.0;
                 }
                 let (watchers, touched) = (&mut self.watchers, &mut self.touched);
                 self.index
-                    .each(event.key, |slot| note(watchers, touched, slot, &event));
+                    .each(&event.key, |slot| note(watchers, touched, slot, &event));
             }
             self.flush(revision, view, wakes);
         }
@@ -461,7 +476,7 @@ impl Hub {
 }
 
 /// Notes that a watcher wants an event of the revision being routed, if it does.
-fn note(watchers: &mut Slab<Watcher>, touched: &mut Vec<u32>, slot: u32, event: &Event<'_>) {
+fn note(watchers: &mut Slab<Watcher>, touched: &mut Vec<u32>, slot: u32, event: &Event) {
     let watcher = watchers.get_mut(slot);
     if !watcher.wants(event) {
         return;

@@ -3,7 +3,8 @@
 use super::encode::Events;
 use super::hub::Wish;
 use tenet_base::{Revision, limits};
-use tenet_mvcc::{Event, View};
+use tenet_mvcc::{Event, MvccError, View};
+use tenet_store::ReadError;
 
 /// What one step of catching up came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,10 +17,18 @@ pub(super) enum Stretch {
 
 /// Appends to `events` what a watch wants of the history from `cursor` on: up to the newest
 /// revision, or as much as fits into one response or one step.
-pub(super) fn read(wish: &Wish, cursor: i64, view: &View, events: &mut Events) -> Stretch {
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn read(
+    wish: &Wish,
+    cursor: i64,
+    view: &View,
+    events: &mut Events,
+) -> Result<Stretch, ReadError> {
     let compacted = view.compact_revision().map_or(-1, |at| at.0);
     if cursor < compacted {
-        return Stretch::Compacted(compacted);
+        return Ok(Stretch::Compacted(compacted));
     }
     let from = Revision(cursor);
     let newest = view.revision().0;
@@ -35,10 +44,10 @@ pub(super) fn read(wish: &Wish, cursor: i64, view: &View, events: &mut Events) -
     let budget = usize::try_from((newest - cursor) / 4).unwrap_or(0);
     let budget = budget.min(limits::WATCH_STEP_CHANGES);
     let found = match view.history(&wish.interest, from, budget) {
-        Some(history) => taking.take(view.events_of(&history)),
-        None => taking.take(view.events(from)),
+        Some(history) => taking.take(view.events_of(&history))?,
+        None => taking.take(view.events(from))?,
     };
-    Stretch::Until(found.unwrap_or(newest + 1))
+    Ok(Stretch::Until(found.unwrap_or(newest + 1)))
 }
 
 struct Taking<'a> {
@@ -54,35 +63,52 @@ struct Taking<'a> {
 
 impl Taking<'_> {
     /// Takes what is wanted, as much as fits; the first revision that does not.
-    fn take<'e>(&mut self, found: impl Iterator<Item = Event<'e>>) -> Option<i64> {
+    fn take(
+        &mut self,
+        found: impl Iterator<Item = Result<Event, ReadError>>,
+    ) -> Result<Option<i64>, ReadError> {
         let mut taken_of = 0;
         for event in found {
+            let event = event?;
             if event.revision.0 != self.revision {
                 let full = self.revisions >= limits::WATCH_RESPONSE_REVISIONS_MAX
                     || self.events.bytes() >= limits::WATCH_RESPONSE_BYTES
                     || self.looked >= limits::WATCH_STEP_CHANGES;
                 if full {
-                    return Some(event.revision.0);
+                    return Ok(Some(event.revision.0));
                 }
                 self.revision = event.revision.0;
             }
             self.looked += 1;
-            if self.wish.interest.covers(event.key) && self.wish.filter.passes(&event) {
-                push(self.wish, &event, self.view, self.events);
+            if self.wish.interest.covers(&event.key) && self.wish.filter.passes(&event) {
+                push(self.wish, &event, self.view, self.events)?;
                 self.revisions += usize::from(taken_of != event.revision.0);
                 taken_of = event.revision.0;
             }
         }
-        None
+        Ok(None)
     }
 }
 
 /// Appends one event, with what was there before if that is wanted and not compacted.
-pub(super) fn push(wish: &Wish, event: &Event<'_>, view: &View, events: &mut Events) {
+///
+/// # Errors
+/// If that cannot be read.
+pub(super) fn push(
+    wish: &Wish,
+    event: &Event,
+    view: &View,
+    events: &mut Events,
+) -> Result<(), ReadError> {
     let prev = if wish.prev_kv && !event.is_create {
-        view.before(event.key, event.revision).ok().flatten()
+        match view.before(&event.key, event.revision) {
+            Ok(prev) => prev,
+            Err(MvccError::Read(error)) => return Err(*error),
+            Err(MvccError::Compacted | MvccError::FutureRevision) => None,
+        }
     } else {
         None
     };
     events.push(event, prev.as_deref());
+    Ok(())
 }

@@ -14,17 +14,20 @@ use tenet_mvcc::{Interest, View};
 use tenet_proto::etcdserverpb::watch_create_request::FilterType;
 use tenet_proto::etcdserverpb::watch_request::RequestUnion;
 use tenet_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use tenet_store::ReadError;
 
 /// The id of responses that are about no watch.
 const NO_WATCH: i64 = -1;
 
 /// What is left after a pull.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pulled {
     /// Nothing; the waker is woken when there is something.
     All,
     /// Perhaps more: pull again, after others had their turn.
     Part,
+    /// The history cannot be read: the stream must end.
+    Unreadable(Box<ReadError>),
 }
 
 /// A watch of this session.
@@ -114,13 +117,19 @@ impl WatchSession {
             out.extend(self.answers.drain(..));
             while room.is_left(out) {
                 match self.inbox.pop(now_ms) {
-                    Some(item) => self.say(item, out),
+                    Some(item) => {
+                        if let Err(error) = self.say(item, out) {
+                            return Pulled::Unreadable(Box::new(error));
+                        }
+                    }
                     None => break,
                 }
             }
             if let Some(lag) = self.lags.pop_front() {
-                self.catch_up(lag, out);
-                return Pulled::Part;
+                return match self.catch_up(lag, out) {
+                    Ok(()) => Pulled::Part,
+                    Err(error) => Pulled::Unreadable(Box::new(error)),
+                };
             }
             if !room.is_left(out) {
                 return Pulled::Part;
@@ -254,7 +263,7 @@ impl WatchSession {
         found.filter(|found| found.epoch == watch.epoch)
     }
 
-    fn say(&mut self, item: Item, out: &mut Vec<Bytes>) {
+    fn say(&mut self, item: Item, out: &mut Vec<Bytes>) -> Result<(), ReadError> {
         match item {
             Item::Changes {
                 watch,
@@ -262,7 +271,7 @@ impl WatchSession {
                 first,
                 last,
                 view,
-            } => self.say_changes(watch, revision, (first, last), &view, out),
+            } => return self.say_changes(watch, revision, (first, last), &view, out),
             Item::Behind { watch, revision } => {
                 if self.watch(watch).is_some() {
                     self.lags.push_back(Lag {
@@ -289,6 +298,7 @@ impl WatchSession {
                 }
             }
         }
+        Ok(())
     }
 
     fn say_changes(
@@ -298,14 +308,12 @@ impl WatchSession {
         (first, last): (u32, u32),
         view: &View,
         out: &mut Vec<Bytes>,
-    ) {
+    ) -> Result<(), ReadError> {
         let head = self.head(revision, watch.id);
-        let Some(found) = self.watches.get(&watch.id) else {
-            return;
+        let found = self.watches.get(&watch.id);
+        let Some(found) = found.filter(|found| found.epoch == watch.epoch) else {
+            return Ok(());
         };
-        if found.epoch != watch.epoch {
-            return;
-        }
         let wish = &found.wish;
         let alone = first == last;
         let events = if alone {
@@ -318,8 +326,9 @@ impl WatchSession {
         if !(alone && known) {
             events.clear();
             for event in view.changes(Revision(revision), first, last) {
-                if alone || (wish.interest.covers(event.key) && wish.filter.passes(&event)) {
-                    lag::push(wish, &event, view, events);
+                let event = event?;
+                if alone || (wish.interest.covers(&event.key) && wish.filter.passes(&event)) {
+                    lag::push(wish, &event, view, events)?;
                 }
             }
         }
@@ -328,18 +337,22 @@ impl WatchSession {
             self.memo.prev_kv = wish.prev_kv;
         }
         send(&self.shared, &head, events, wish.fragment, out);
+        Ok(())
     }
 
-    fn catch_up(&mut self, mut lag: Lag, out: &mut Vec<Bytes>) {
+    fn catch_up(&mut self, mut lag: Lag, out: &mut Vec<Bytes>) -> Result<(), ReadError> {
         let Some(slot) = self.watch(lag.watch).and_then(|watch| watch.slot) else {
-            return;
+            return Ok(());
         };
         let view = self.shared.views.load();
         self.events.clear();
         let wish = &self.watches[&lag.watch.id].wish;
-        let stretch = lag::read(wish, lag.cursor, &view.kv, &mut self.events);
+        let stretch = lag::read(wish, lag.cursor, &view.kv, &mut self.events)?;
         let next = match stretch {
-            Stretch::Compacted(at) => return self.end_compacted(lag.watch.id, at),
+            Stretch::Compacted(at) => {
+                self.end_compacted(lag.watch.id, at);
+                return Ok(());
+            }
             Stretch::Until(next) => next,
         };
         let revision = view.kv.revision().get();
@@ -349,10 +362,10 @@ impl WatchSession {
         }
         lag.cursor = lag.cursor.max(next);
         let at_head = next > revision;
-        if at_head && self.rejoin(slot, lag.cursor) {
-            return;
+        if !(at_head && self.rejoin(slot, lag.cursor)) {
+            self.lags.push_back(lag);
         }
-        self.lags.push_back(lag);
+        Ok(())
     }
 
     fn rejoin(&self, slot: u32, cursor: i64) -> bool {

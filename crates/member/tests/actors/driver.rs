@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, DiskView, FilePath, Token};
+use tenet_base::disk::{
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+};
 use tenet_member::{
     Applier, ApplyInput, ApplyOutputs, Booted, Consensus, Founder, Frontend, Input, LogInput,
     LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal, Waiter, Write, boot,
@@ -35,6 +37,9 @@ impl DiskView for Nothing {
         Ok(None)
     }
     fn read_at(&self, _: &FilePath, _: u64, _: usize) -> Result<bytes::Bytes, DiskError> {
+        unreachable!("there is nothing to read")
+    }
+    fn open(&self, _: &FilePath) -> Result<Arc<dyn FileReader>, DiskError> {
         unreachable!("there is nothing to read")
     }
 }

@@ -1,10 +1,13 @@
 //! The store, the twin and the bucket, driven together and compared.
 
 use crate::bucket::Bucket;
+use crate::files;
 use crate::twin::Twin;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use tenet_base::disk::FilePath;
+use tenet_base::memory_disk::MemoryDisk;
 use tenet_base::world::SplitMix64;
 use tenet_base::{Index, LeaseId, Revision, Rng, Term};
 use tenet_mvcc::{
@@ -13,6 +16,10 @@ use tenet_mvcc::{
 use tenet_proto::etcdserverpb::RangeRequest;
 use tenet_proto::mvccpb::KeyValue;
 use tenet_proto::prost::Message as _;
+
+fn read<T>(found: impl Iterator<Item = Result<T, tenet_store::ReadError>>) -> Vec<T> {
+    found.collect::<Result<_, _>>().expect("readable")
+}
 
 /// A published state and what it must show.
 #[derive(Clone)]
@@ -43,11 +50,13 @@ pub(crate) struct Harness {
     unpublished: bool,
     rewritten: bool,
     applied: u64,
+    disk: MemoryDisk,
+    flushes: u64,
 }
 
 impl Harness {
     pub(crate) fn new() -> Self {
-        let mvcc = Mvcc::new();
+        let mvcc = Mvcc::default();
         let (twin, bucket) = (Twin::new(), Bucket::new());
         Harness {
             views: mvcc.views(),
@@ -64,6 +73,8 @@ impl Harness {
             unpublished: false,
             rewritten: false,
             applied: 0,
+            disk: MemoryDisk::default(),
+            flushes: 0,
         }
     }
 
@@ -164,15 +175,39 @@ impl Harness {
         };
     }
 
-    /// Goes on with a store restored from the bytes of a checkpoint of what was published.
-    /// `between` is done to the old store after each piece.
-    pub(crate) fn restart(&mut self, mut between: impl FnMut(&mut Mvcc)) {
-        let mut pieces = Vec::new();
-        for piece in self.mvcc.checkpoint() {
-            pieces.push(piece);
-            between(&mut self.mvcc);
+    /// Makes what was published durable. `between` is done to the store after each step.
+    pub(crate) fn flush(&mut self, between: impl FnMut(&mut Mvcc)) {
+        if self.unpublished {
+            self.publish();
         }
-        self.go_on_with(Mvcc::restore(pieces).expect("an intact checkpoint"));
+        self.flushes += 1;
+        let with_index = self.flushes.is_multiple_of(3);
+        files::flush(&mut self.mvcc, &mut self.disk, with_index, between);
+        if !self.unpublished {
+            self.take_view();
+        }
+    }
+
+    /// Gives back what room it may.
+    pub(crate) fn rewrite(&mut self) {
+        files::rewrite(&mut self.mvcc, &mut self.disk);
+        if !self.unpublished {
+            self.take_view();
+        }
+    }
+
+    /// Goes on with a store recovered from what was flushed of what was published. `between` is
+    /// done to the old store after each step of the flush, and is lost.
+    pub(crate) fn restart(&mut self, between: impl FnMut(&mut Mvcc)) {
+        if self.unpublished {
+            self.publish();
+        }
+        let published = self.published.clone();
+        self.flush(between);
+        self.published = published;
+        let found = tenet_store::open(&self.disk, &FilePath::new("store")).expect("intact");
+        let opened = found.store.expect("flushed");
+        self.go_on_with(Mvcc::recover(&self.disk, opened).expect("intact"));
     }
 
     /// Goes on with a store that took in the entries of etcd's bucket that this one gives, `piece`
@@ -190,21 +225,24 @@ impl Harness {
         let mut next = Some(ExportPosition::START);
         while let Some(from) = next {
             let end = entries.len() + piece;
-            next = export.entries(from, |key, value| {
+            let entered = export.entries(from, |key, value| {
                 entries.push((key.to_vec(), value.to_vec()));
                 match entries.len() < end {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
             });
+            next = entered.expect("readable");
         }
         let found: Vec<_> = entries.iter().map(|(k, v)| (k.clone(), v.len())).collect();
         assert_eq!(found, lengths);
-        let mut import = Import::new();
+        let mut import = Import::default();
         for (key, value) in &entries {
             import.entry(key, value).expect("an entry that was written");
         }
         let compacted = view.compact_revision();
+        // The files are those of another store.
+        self.disk = MemoryDisk::default();
         self.go_on_with(import.finish(compacted, view.applied(), view.term()));
     }
 
@@ -220,7 +258,6 @@ impl Harness {
         self.take_view();
         let new = &self.published.view;
         assert_eq!((new.applied(), new.term()), (old.applied(), old.term()));
-        assert_eq!(self.mvcc.size().db_bytes, self.mvcc.size().db_in_use_bytes);
     }
 }
 
@@ -289,16 +326,13 @@ impl Pinned {
         let low = compacted + i64::from(twice);
         let from = low + rng.below((self.twin.revision - low + 2) as u64) as i64;
         let wanted = self.twin.changes(from);
-        let found: Vec<Event<'_>> = self.view.events(Revision(from)).collect();
+        let found: Vec<Event> = read(self.view.events(Revision(from)));
         assert_eq!(found.len(), wanted.len(), "changes since {from}");
         for (event, (main, key, kv)) in found.iter().zip(&wanted) {
-            assert_eq!((event.revision.0, event.key), (*main, &key[..]));
+            assert_eq!((event.revision.0, &event.key[..]), (*main, &key[..]));
             assert_eq!(event.is_delete, kv.is_none());
-            let alone: Vec<_> = self
-                .view
-                .changes(event.revision, event.sub, event.sub)
-                .collect();
-            assert_eq!(alone, [*event]);
+            let alone = read(self.view.changes(event.revision, event.sub, event.sub));
+            assert_eq!(&alone[..], std::slice::from_ref(event));
             if let Some(kv) = kv {
                 assert_eq!(event.record, kv.encode_to_vec());
                 assert_eq!(event.is_create, kv.create_revision == *main);
@@ -313,14 +347,14 @@ impl Pinned {
         }
         let found: Vec<_> = found
             .into_iter()
-            .filter(|event| keys.covers(event.key))
+            .filter(|event| keys.covers(&event.key))
             .collect();
         let budget = rng.below(1 + 3 * wanted.len() as u64) as usize;
         let history = self.view.history(keys, Revision(from), budget);
         assert!(history.is_some() || budget < self.twin.changes(0).len());
         if let Some(history) = history {
             assert!(found.len() <= budget);
-            assert_eq!(self.view.events_of(&history).collect::<Vec<_>>(), found);
+            assert_eq!(read(self.view.events_of(&history)), found);
         }
     }
 

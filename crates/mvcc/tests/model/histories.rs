@@ -16,10 +16,12 @@ enum Step {
     Maintain(usize),
     Publish,
     Pin,
-    /// Writes between two pieces of the checkpoint.
+    /// Writes between two steps of the flush.
     Restart(bool),
     /// Entries that are moved at a time.
     MoveOver(usize),
+    Flush,
+    Rewrite,
     Compare(u64),
 }
 
@@ -66,6 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Pin),
         1 => any::<bool>().prop_map(Step::Restart),
         1 => (1..50usize).prop_map(Step::MoveOver),
+        2 => Just(Step::Flush),
+        2 => Just(Step::Rewrite),
         6 => any::<u64>().prop_map(Step::Compare),
     ]
 }
@@ -176,6 +180,8 @@ fn run(steps: &[Step], puts_first: bool) {
             }
             Step::Publish => harness.publish(),
             Step::Pin => pinned.push(harness.published.clone()),
+            Step::Flush => harness.flush(|_| {}),
+            Step::Rewrite => harness.rewrite(),
             Step::Restart(busy) => harness.restart(|mvcc| {
                 if *busy {
                     let mut txn = mvcc.begin();
@@ -252,6 +258,10 @@ fn a_large_history_agrees_with_the_twin() {
         match round % 10 {
             3 => harness.compact(harness.twin.revision - rng.below(200) as i64),
             7 => pinned.push(harness.published.clone()),
+            1 | 5 => {
+                harness.flush(|_| {});
+                harness.rewrite();
+            }
             9 => harness.restart(|_| {}),
             _ => {}
         }

@@ -1,11 +1,11 @@
 //! The store against a dumb twin: a map of the full history of every key, obvious code.
-
 mod bucket;
-mod checkpoints;
+mod files;
 mod harness;
 mod histories;
 mod reclaim;
 mod recorded;
+mod recovery;
 mod streams;
 mod threads;
 mod twin;

@@ -28,7 +28,7 @@ fn write(mvcc: &mut Mvcc, changes: &[(&str, Option<&str>)]) {
 /// compaction left is in.
 #[test]
 fn a_key_put_again_by_the_transaction_that_deleted_it_shows_nothing_to_the_hash() {
-    let mut mvcc = Mvcc::new();
+    let mut mvcc = Mvcc::default();
     write(
         &mut mvcc,
         &[("e", Some("v1")), ("b/1", Some("v1")), ("d/x", Some("v2"))],

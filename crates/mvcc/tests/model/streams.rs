@@ -8,7 +8,7 @@ use tenet_proto::etcdserverpb::RangeRequest;
 const REQUEST_BYTES_MAX: usize = 1_572_864;
 
 fn store(keys: usize, value_bytes: usize) -> Mvcc {
-    let mut mvcc = Mvcc::new();
+    let mut mvcc = Mvcc::default();
     for number in 0..keys {
         let mut txn = mvcc.begin();
         let key = Bytes::from(format!("key/{number:05}"));

@@ -77,7 +77,7 @@ fn read(views: &Views, seed: u64, done: &AtomicBool) -> u64 {
 
 #[test]
 fn readers_see_whole_transactions_whatever_the_writer_does() {
-    let mut mvcc = Mvcc::new();
+    let mut mvcc = Mvcc::default();
     let done = AtomicBool::new(false);
     let compared: u64 = std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)

@@ -40,12 +40,13 @@ async fn file(mut snapshot: SnapshotStream) -> Bytes {
 fn state(file: Bytes, cluster: &NewCluster) -> State {
     let db = Db::open(file).unwrap();
     assert_eq!(db.check(), []);
-    let mut import = Import::new(tenet_state::Config {
+    let config = tenet_state::Config {
         member: MemberId(0),
         min_lease_ttl_s: 0,
         quota_bytes: 0,
         learners_max: 1,
-    });
+    };
+    let mut import = Import::new(config, cluster.store());
     for bucket in db.walk(&db.root()) {
         let bucket = bucket.unwrap();
         let Content::Bucket(entries) = &bucket.content else {

@@ -85,9 +85,12 @@ impl<S: WatchStream> Watching<S> {
                 return Poll::Ready(Ok(response));
             }
             let waker = cx.waker();
-            let more = self
+            let pulled = self
                 .stream
                 .pull(waker, limits::STREAM_TURN_BYTES, &mut self.pulled);
+            let Ok(more) = pulled else {
+                return Poll::Ready(Err(Failure::LostWatcher));
+            };
             if self.pulled.is_empty() {
                 if more {
                     waker.wake_by_ref();

@@ -57,9 +57,13 @@ impl<S: WatchStream> Session for Watches<S> {
                 return Poll::Pending;
             }
             let waker = cx.waker();
-            more = self
+            let pulled = self
                 .stream
                 .pull(waker, limits::STREAM_TURN_BYTES, &mut self.pulled);
+            more = match pulled {
+                Ok(more) => more,
+                Err(error) => return Poll::Ready(error.into()),
+            };
             if more && self.pulled.is_empty() {
                 // It looked for changes and found none: others first. A turn that gave something
                 // is followed by another anyway.

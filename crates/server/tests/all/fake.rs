@@ -180,13 +180,18 @@ impl WatchStream for FakeWatches {
         }
     }
 
-    fn pull(&mut self, waker: &Waker, _budget_bytes: usize, out: &mut Vec<Bytes>) -> bool {
+    fn pull(
+        &mut self,
+        waker: &Waker,
+        _budget_bytes: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Result<bool, ApiError> {
         if self.ready.is_empty() {
             self.woken = Some(waker.clone());
-            return false;
+            return Ok(false);
         }
         out.push(self.ready.remove(0));
-        true
+        Ok(true)
     }
 }
 

@@ -71,7 +71,7 @@ impl Refusal {
 type Outcome<T = ()> = Result<T, Refusal>;
 
 #[derive(Clone, Debug, Default)]
-struct File {
+pub(super) struct File {
     now: BTreeMap<u64, Sector>,
     len: u64,
     durable: BTreeMap<u64, Sector>,
@@ -302,6 +302,15 @@ impl Medium {
         }
     }
 
+    /// A file as it is now.
+    pub(super) fn opened(&self, path: &FilePath) -> Outcome<File> {
+        match self.find(path).map(|id| &self.nodes[&id]) {
+            None => Err(Refusal::NotFound),
+            Some(Node::File(file)) => Ok(file.clone()),
+            Some(Node::Dir(_)) => Err(Refusal::NotAFile),
+        }
+    }
+
     /// Flips one bit of what is on the medium and of what readers see.
     pub(crate) fn flip(&mut self, path: &FilePath, offset: u64, bit: u8) -> Outcome {
         let (id, len) = self.open(path)?;
@@ -507,7 +516,7 @@ impl File {
         cut(&mut self.durable, self.durable_len);
     }
 
-    fn read(&self, offset: u64, len: usize) -> Bytes {
+    pub(super) fn read(&self, offset: u64, len: usize) -> Bytes {
         let end = self.len.min(offset.saturating_add(len as u64));
         let mut bytes = BytesMut::zeroed(end.saturating_sub(offset) as usize);
         let mut at = offset;

@@ -21,8 +21,12 @@ use bytes::Bytes;
 use medium::{Medium, Refusal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use tenet_base::Rng;
-use tenet_base::disk::{Completion, Disk, DiskError, DiskOp, DiskView, FilePath, Token};
+use tenet_base::disk::{
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+};
+use tenet_base::memory_disk::short_read;
 use tenet_base::world::SplitMix64;
 
 /// How a simulated disk behaves when nothing is wrong with it.
@@ -382,6 +386,37 @@ impl DiskView for SimDisk {
         self.medium
             .read(path, offset, len)
             .map_err(|refusal| read_error("read", path, refusal))
+    }
+
+    fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError> {
+        self.read_refused("open", path)?;
+        let file = self.medium.opened(path);
+        let file = file.map_err(|refusal| read_error("open", path, refusal))?;
+        Ok(Arc::new(OpenFile {
+            path: path.clone(),
+            file,
+        }))
+    }
+}
+
+/// A file as it was when it was opened: what is opened is not written any more.
+#[derive(Debug)]
+struct OpenFile {
+    path: FilePath,
+    file: medium::File,
+}
+
+impl FileReader for OpenFile {
+    fn read(&self, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        let bytes = self.file.read(offset, len);
+        if bytes.len() < len {
+            return Err(short_read(&self.path, offset, len));
+        }
+        Ok(bytes)
+    }
+
+    fn read_cached(&self, offset: u64, len: usize) -> Result<Option<Bytes>, DiskError> {
+        self.read(offset, len).map(Some)
     }
 }
 

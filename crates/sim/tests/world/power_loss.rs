@@ -9,7 +9,7 @@ use tenet_base::Rng as _;
 use tenet_base::disk::{DiskOp, FilePath};
 use tenet_base::world::SplitMix64;
 use tenet_member::Write;
-use tenet_proto::etcdserverpb::PutRequest;
+use tenet_proto::etcdserverpb::{PutRequest, RangeRequest};
 use tenet_sim::disk::{SimDisk, Survival};
 use tenet_sim::member::{Answers, SimMember};
 use tenet_sim::workload::next_large_put;
@@ -20,6 +20,8 @@ struct Verdict {
     crashes: u64,
     operations: u64,
     wrong: Option<String>,
+    /// Flushes and rewrites of files of the store.
+    kept: (u64, u64),
 }
 
 /// A sync that a run did.
@@ -121,6 +123,7 @@ impl<'a> Run<'a> {
             "all were answered in the end"
         );
         self.cut(disk, sent, sent);
+        self.verdict.kept = member.store_jobs();
     }
 
     fn perform(&mut self, disk: &mut SimDisk) -> Option<tenet_base::disk::Completion> {
@@ -203,6 +206,14 @@ impl<'a> Run<'a> {
                 },
             );
         }
+        // Hashes come from the directories of segments; the values must be there too.
+        let everything = RangeRequest {
+            key: "\0".into(),
+            range_end: "\0".into(),
+            ..RangeRequest::default()
+        };
+        let read = member.state().views().load().kv.range(&everything);
+        read.map_err(|error| format!("a value cannot be read: {error}"))?;
         let put = PutRequest {
             key: "after".into(),
             ..PutRequest::default()
@@ -221,14 +232,18 @@ impl<'a> Run<'a> {
 
 #[test]
 fn no_answered_write_is_lost_wherever_the_power_fails() {
-    let (mut crashes, mut operations) = (0, 0);
+    let (mut crashes, mut operations, mut rewrites) = (0, 0, 0);
     for (seed, together) in [(1, 1), (2, 5)] {
         let script = Script::new(seed, 45);
         let (verdict, _) = Run::new(&script, 32, seed).go(new_disk(seed), together);
         assert_eq!(verdict.wrong, None, "seed {seed}");
         crashes += verdict.crashes;
         operations += verdict.operations;
+        let (flushes, rewritten) = verdict.kept;
+        assert!(flushes > 2, "{flushes} flushes");
+        rewrites += rewritten;
     }
+    assert!(rewrites > 0, "no file was rewritten");
     println!("{crashes} losses of power at {operations} operations, nothing lost");
     assert!(
         operations > 150,
@@ -240,7 +255,7 @@ fn no_answered_write_is_lost_wherever_the_power_fails() {
 /// begins with its type.
 fn first_record(path: &str, data: &[u8]) -> &'static str {
     match (path.ends_with(".wal"), data.get(9)) {
-        (false, _) => "a checkpoint",
+        (false, _) => "a file of the store",
         (true, Some(2)) => "entries",
         (true, Some(3)) => "a hard state alone",
         (true, Some(5)) => "a position",
@@ -256,13 +271,13 @@ fn is_not_needed_for_safety(what: &str) -> Option<&'static str> {
              entry brings the hard state again",
         ),
         "names removed from \"member/wal\"" => {
-            Some("a segment that comes back holds nothing that is not in the checkpoint")
+            Some("a segment that comes back holds nothing that is not in the store")
         }
         "names prepared in \"member/wal\"" => {
             Some("a segment that is prepared and lost is prepared again")
         }
         "a position" => Some(
-            "our own start takes the position from the checkpoint; the record is for programs \
+            "our own start takes the position from the store; the record is for programs \
              that know only the log",
         ),
         _ => None,
@@ -271,7 +286,7 @@ fn is_not_needed_for_safety(what: &str) -> Option<&'static str> {
 
 #[test]
 fn every_sync_that_is_left_out_is_noticed() {
-    // Each write changes the store, and the log behind each checkpoint goes.
+    // Each write changes the store, and the log behind each flush goes.
     let script = Script::of(5, 40, |rng, _| next_large_put(rng));
     let whole = Run::new(&script, 1, 3).go(new_disk(3), 2);
     assert_eq!(whole.0.wrong, None);
@@ -282,6 +297,7 @@ fn every_sync_that_is_left_out_is_noticed() {
         .rev()
         .find(|(_, sync)| sync.what == "entries"))
     .expect("writes are acknowledged");
+    println!("{} syncs, each left out in turn", last + 1);
     let mut unnoticed = Vec::new();
     for (number, sync) in whole.1.range(..=last) {
         if is_not_needed_for_safety(&sync.what).is_some() {

@@ -36,7 +36,7 @@ impl Fingerprint {
 }
 
 /// A member whose log has small segments and whose store is written often, so that a short list of
-/// writes crosses cuts, checkpoints and removals of both.
+/// writes crosses cuts, flushes and removals of both.
 pub(crate) fn options() -> Options {
     Options {
         name: "default".to_owned(),

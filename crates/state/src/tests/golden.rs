@@ -1,6 +1,6 @@
 //! The log of the golden member, replayed: the same keys, hashes, leases, members and users.
 
-use super::{apply, config, gunzip, wal};
+use super::{apply, config, flushed, gunzip, opened, wal};
 use crate::{State, read_hash_kv, read_range};
 use serde_json::Value;
 use tenet_base::LeaseId;
@@ -184,7 +184,7 @@ fn users_and_roles_are_etcds() {
 }
 
 #[test]
-fn checkpoint_at_any_entry_restores_the_same_state() {
+fn a_flush_at_any_entry_recovers_the_same_state() {
     let log = log();
     let mut expected = replayed();
     for cut in [0, 1, 4, 60, 100, log.len()] {
@@ -192,8 +192,8 @@ fn checkpoint_at_any_entry_restores_the_same_state() {
         for entry in &log[..cut] {
             apply(&mut state, entry).unwrap();
         }
-        let chunks: Vec<_> = state.checkpoint().collect();
-        let mut state = State::restore(config(), chunks).unwrap();
+        let disk = flushed(&mut state);
+        let mut state = State::recover(config(), &disk, opened(&disk)).unwrap();
         for entry in &log[cut..] {
             apply(&mut state, entry).unwrap();
         }

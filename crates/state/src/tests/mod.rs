@@ -10,10 +10,13 @@ mod wal;
 
 use crate::{Applied, Config, Fatal, State};
 use std::io::Read as _;
+use tenet_base::disk::FilePath;
+use tenet_base::memory_disk::MemoryDisk;
 use tenet_base::{Index, MemberId, Term};
 use tenet_proto::etcdserverpb::InternalRaftRequest;
 use tenet_proto::prost::Message as _;
 use tenet_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType};
+use tenet_store::Opened;
 
 fn config() -> Config {
     Config {
@@ -22,6 +25,22 @@ fn config() -> Config {
         quota_bytes: 0,
         learners_max: 1,
     }
+}
+
+/// A disk with what the state has made durable.
+fn flushed(state: &mut State) -> MemoryDisk {
+    let mut disk = MemoryDisk::default();
+    let mut job = state.flush(true);
+    while let Some(ops) = job.step().unwrap() {
+        disk.run(ops).unwrap();
+    }
+    state.finished(job.finish(&disk).unwrap());
+    disk
+}
+
+fn opened(disk: &MemoryDisk) -> Opened {
+    let found = tenet_store::open(disk, &FilePath::new("store")).unwrap();
+    found.store.unwrap()
 }
 
 fn gunzip(data: &[u8]) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Snapshots taken in and given out, compared with those of etcd.
 
-use super::{apply, config, gunzip, wal};
+use super::{apply, config, flushed, gunzip, opened, wal};
 use crate::{Beginning, Export, Import, ImportError, Member, State, read_hash_kv};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ fn ours(state: &mut State) -> Buckets {
         keys.push((k.to_vec(), v.to_vec()));
         ControlFlow::Continue(())
     });
-    assert_eq!(end, None);
+    assert_eq!(end, Ok(None));
     let tables = export.before_keys.into_iter().chain(export.after_keys);
     tables
         .map(|bucket| (bucket.name.to_owned(), bucket.entries))
@@ -80,7 +80,7 @@ fn beginning() -> Beginning {
 }
 
 fn import(buckets: &Buckets) -> Result<Import, ImportError> {
-    let mut import = Import::new(config());
+    let mut import = Import::new(config(), tenet_store::Store::default());
     for (bucket, entries) in buckets {
         for (key, value) in entries {
             import.entry(bucket.as_bytes(), key, value)?;
@@ -95,9 +95,9 @@ fn hash(state: &State) -> (u32, i64, i64) {
     (hash.hash, hash.compact_revision, hash.hash_revision)
 }
 
-fn through_a_checkpoint(mut state: State) -> State {
-    let chunks: Vec<Bytes> = state.checkpoint().collect();
-    State::restore(config(), chunks).unwrap()
+fn through_files(mut state: State) -> State {
+    let disk = flushed(&mut state);
+    State::recover(config(), &disk, opened(&disk)).unwrap()
 }
 
 #[test]
@@ -143,14 +143,14 @@ fn etcds_snapshots_are_taken_in_and_given_back() {
             leased,
             [&[&b"leased/1"[..], b"leased/3"][..], &[b"leased/2"]]
         );
-        let mut again = through_a_checkpoint(state);
+        let mut again = through_files(state);
         assert_eq!(hash(&again), (expected, 45, 376));
         assert_eq!(ours(&mut again), ours_now);
     }
 }
 
 #[test]
-fn a_bumped_revision_is_compacted_and_outlives_checkpoints_and_snapshots() {
+fn a_bumped_revision_is_compacted_and_outlives_files_and_snapshots() {
     let etcds = etcds(SNAPSHOTS[2].0);
     let mut bumped = import(&etcds).unwrap();
     assert_eq!(bumped.bump(1_000_000).unwrap().get(), 1_000_376);
@@ -172,7 +172,7 @@ fn a_bumped_revision_is_compacted_and_outlives_checkpoints_and_snapshots() {
     state.publish();
     let after = hash(&state);
     assert_eq!((after.1, after.2), (1_000_376, 1_000_377));
-    let mut state = through_a_checkpoint(state);
+    let mut state = through_files(state);
     assert_eq!(hash(&state), after);
     let given = ours(&mut state);
     let again = import(&given).unwrap().finish(beginning());

@@ -1,6 +1,6 @@
 //! One test per rule of applying.
 
-use super::config;
+use super::{config, flushed, opened};
 use crate::{Applied, Config, Fatal, Response, State};
 use bytes::Bytes;
 use tenet_base::{Index, LeaseId, MemberId, Term};
@@ -739,13 +739,22 @@ fn entry_applied_twice_stops_everything() {
 }
 
 #[test]
-fn damaged_checkpoints_are_refused_wherever_the_damage_is() {
+fn damaged_tables_are_refused_wherever_the_damage_is() {
     let mut m = Machine::new();
     m.grant(1).unwrap();
     m.put(put_leased("k", 1)).unwrap();
     m.alarm(AlarmAction::Activate, AlarmType::Corrupt);
-    let whole: Vec<u8> = m.0.checkpoint().flatten().collect();
-    let restore = |bytes: &[u8]| State::restore(config(), bytes.chunks(7));
+    let disk = flushed(&mut m.0);
+    let path = disk.paths().find(|p| p.as_str().ends_with(".tables"));
+    let path = path.unwrap().clone();
+    let whole = disk.clone().contents(&path).unwrap().clone();
+    // The length is compared when the store is opened, so the bytes change behind that.
+    let restore = |bytes: &[u8]| {
+        let opened = opened(&disk);
+        let mut disk = disk.clone();
+        *disk.contents(&path).unwrap() = bytes.to_vec();
+        State::recover(config(), &disk, opened)
+    };
     let mut restored = restore(&whole).unwrap();
     assert_eq!(restored.hash_job().run(), m.0.hash_job().run());
     assert_eq!(restored.applied(), m.0.applied());
@@ -765,7 +774,7 @@ fn damaged_checkpoints_are_refused_wherever_the_damage_is() {
 }
 
 #[test]
-fn checkpoint_of_another_member_raises_short_leases_to_its_minimum() {
+fn a_store_of_another_member_raises_short_leases_to_its_minimum() {
     let mut m = Machine::new();
     m.grant(1).unwrap();
     let slower = Config {
@@ -773,6 +782,7 @@ fn checkpoint_of_another_member_raises_short_leases_to_its_minimum() {
         member: MemberId(2),
         ..config()
     };
-    let restored = State::restore(slower, m.0.checkpoint()).unwrap();
+    let disk = flushed(&mut m.0);
+    let restored = State::recover(slower, &disk, opened(&disk)).unwrap();
     assert_eq!(restored.lease(LeaseId(1)).unwrap().ttl_s, 90);
 }

@@ -1,72 +1,64 @@
-//! The whole state as a stream of bytes, and back.
+//! What of the state is durable: the keys in the files of the store, and the small tables in one
+//! file beside them, of the same applied entry.
 //!
-//! Format, numbers big-endian:
+//! Format of the tables, numbers big-endian:
 //! * `TENETST1`, eight bytes;
-//! * one frame per entry of a small table: length of what follows the two numbers (u32), its
-//!   CRC-32C (u32), then bucket (u8), length of the key (u32), key, value;
-//! * one frame that ends them: bucket 0 and the number of frames before it (u64);
-//! * the checkpoint of the keys, to the end.
+//! * one frame per entry: length of what follows the two numbers (u32), its CRC-32C (u32), then
+//!   bucket (u8), length of the key (u32), key, value;
+//! * one frame that ends them: bucket 0 and the number of frames before it (u64).
 //!
-//! Entries are those of etcd's buckets (see the tables), leases before the keys on them, and are
-//! of the same applied entry as the keys.
+//! Entries are those of etcd's buckets (see the tables), leases before the keys on them. They are
+//! written whole at each cut: a cut is made only once the log has grown by twice their size.
 
 use crate::state::{Config, State};
 use crate::tables::{APPLIED, Bucket, TERM, Tables, compaction_entries};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use std::sync::Arc;
+use tenet_base::disk::{DiskError, DiskView, FilePath};
 use tenet_base::{crc, limits};
-use tenet_mvcc::{CheckpointError, CheckpointWriter, Mvcc, View};
+use tenet_mvcc::{Mvcc, View};
+use tenet_store::{Done, Job, Opened, ReadError};
 
 const MAGIC: &[u8; 8] = b"TENETST1";
 const END: u8 = 0;
 /// Entries are put together into chunks of at least this.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Why a checkpoint cannot be restored.
+/// Why a state cannot be recovered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// Not a checkpoint, or of another format.
-    #[error("checkpoint does not begin with {}: it is not one, or another version of this program wrote it", MAGIC.escape_ascii())]
-    NotACheckpoint,
-    /// A byte is wrong or missing in the small tables.
-    #[error("checkpoint damaged at byte {offset}: {reason}")]
+pub enum RecoverError {
+    /// A file of the keys cannot be read, or is damaged.
+    #[error(transparent)]
+    Keys(#[from] ReadError),
+    /// The tables cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Not the tables, or of another format.
+    #[error("{path} does not begin with {}: another version of this program wrote it", MAGIC.escape_ascii())]
+    NotTables {
+        /// The file.
+        path: FilePath,
+    },
+    /// A byte is wrong or missing in the tables.
+    #[error("{path} is damaged at byte {offset}: {reason}")]
     Damaged {
+        /// The file.
+        path: FilePath,
         /// Where the damage was seen, in bytes from the start.
         offset: u64,
         /// What is wrong there.
         reason: String,
     },
-    /// A byte is wrong or missing in the keys.
-    #[error("keys of the checkpoint, from byte {offset} on: {error}")]
-    Keys {
-        /// Where the keys begin, in bytes from the start.
-        offset: u64,
-        /// What is wrong with them.
-        error: CheckpointError,
-    },
     /// Keys and small tables are not of the same moment.
-    #[error("checkpoint holds tables of entry {tables} and keys of entry {keys}")]
+    #[error("{path} holds tables of entry {tables}, but the keys are of entry {keys}")]
     Mixed {
+        /// The file of the tables.
+        path: FilePath,
         /// The entry that the tables stand for.
         tables: u64,
         /// The entry that the keys stand for.
         keys: u64,
     },
-}
-
-/// A checkpoint as chunks of bytes. Holds an immutable view: applying goes on meanwhile.
-#[derive(Debug)]
-pub struct Checkpoint {
-    tables: std::vec::IntoIter<Bytes>,
-    keys: CheckpointWriter,
-}
-
-impl Iterator for Checkpoint {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        self.tables.next().or_else(|| self.keys.next())
-    }
 }
 
 /// The hash over everything, to be finished on a thread that may be busy for long.
@@ -88,39 +80,60 @@ impl HashJob {
 }
 
 impl State {
-    /// Publishes and begins a checkpoint of what was published.
-    pub fn checkpoint(&mut self) -> Checkpoint {
+    /// Publishes, and begins to make what was published durable.
+    ///
+    /// # Panics
+    /// If a job on the files is under way.
+    pub fn flush(&mut self, with_index: bool) -> Job {
         self.publish();
-        Checkpoint {
-            tables: chunks(&self.tables).into_iter(),
-            keys: self.mvcc.checkpoint(),
-        }
+        let tables = chunks(&self.tables);
+        self.tables_bytes = tables.iter().map(|chunk| chunk.len() as u64).sum();
+        self.mvcc.flush(Box::new(tables.into_iter()), with_index)
     }
 
-    /// Restores a checkpoint, whose bytes may be cut into `chunks` anywhere.
+    /// Begins to give back room that compactions have set free, if there is much and it may be.
+    pub fn rewrite(&mut self) -> Option<Job> {
+        self.mvcc.rewrite()
+    }
+
+    /// Takes over what a job has done and publishes it.
+    pub fn finished(&mut self, done: Done) {
+        self.mvcc.finished(done);
+        self.publish();
+    }
+
+    /// Bytes of the small tables when they were last written.
+    #[must_use]
+    pub fn tables_bytes(&self) -> u64 {
+        self.tables_bytes
+    }
+
+    /// The state at the cut of a store.
     ///
     /// # Errors
-    /// If a byte is wrong or missing.
-    pub fn restore<C: AsRef<[u8]>>(
+    /// If a byte is wrong or missing in any of its files.
+    pub fn recover(
         config: Config,
-        chunks: impl IntoIterator<Item = C>,
-    ) -> Result<State, RestoreError> {
+        disk: &dyn DiskView,
+        opened: Opened,
+    ) -> Result<State, RecoverError> {
+        let path = opened.tables.clone();
         let mut source = Source {
-            chunks: chunks.into_iter(),
-            buffer: BytesMut::new(),
+            path: &path,
+            // The length is the manifest's, and was compared when the store was opened.
+            bytes: disk.read_at(&path, 0, opened.manifest.tables.bytes as usize)?,
             offset: 0,
         };
         let tables = read_tables(&config, &mut source)?;
-        let offset = source.offset;
-        let mvcc =
-            Mvcc::restore(source.rest()).map_err(|error| RestoreError::Keys { offset, error })?;
-        let keys = mvcc.views().load().applied();
-        if keys != tables.applied {
-            return Err(RestoreError::Mixed {
+        let cut = opened.manifest.cut;
+        if (tables.applied, tables.term) != (cut.applied, cut.term) {
+            return Err(RecoverError::Mixed {
+                path,
                 tables: tables.applied.get(),
-                keys: keys.get(),
+                keys: cut.applied.get(),
             });
         }
+        let mvcc = Mvcc::recover(disk, opened)?;
         Ok(State::of(config, mvcc, tables))
     }
 
@@ -193,21 +206,19 @@ fn put_frame(out: &mut BytesMut, bucket: u8, key: &[u8], value: &[u8]) {
     out[start + 4..start + 8].copy_from_slice(&sum.to_be_bytes());
 }
 
-fn read_tables<C: AsRef<[u8]>>(
-    config: &Config,
-    source: &mut Source<impl Iterator<Item = C>>,
-) -> Result<Tables, RestoreError> {
+fn read_tables(config: &Config, source: &mut Source<'_>) -> Result<Tables, RecoverError> {
     if source.take(MAGIC.len())? != MAGIC[..] {
-        return Err(RestoreError::NotACheckpoint);
+        let path = source.path.clone();
+        return Err(RecoverError::NotTables { path });
     }
     let mut tables = Tables::new(config);
     let mut frames: u64 = 0;
     loop {
         let offset = source.offset;
-        let damaged = |reason: String| RestoreError::Damaged { offset, reason };
         let frame = read_frame(source)?;
+        let damaged = |reason: String| source.damaged(offset, reason);
         if frame.bucket == END {
-            if *frame.value != frames.to_be_bytes() {
+            if *frame.value != frames.to_be_bytes() || !source.bytes.is_empty() {
                 return Err(damaged(format!(
                     "{frames} entries were read, another number is due"
                 )));
@@ -228,27 +239,21 @@ struct Frame {
     value: Bytes,
 }
 
-fn read_frame<C: AsRef<[u8]>>(
-    source: &mut Source<impl Iterator<Item = C>>,
-) -> Result<Frame, RestoreError> {
+fn read_frame(source: &mut Source<'_>) -> Result<Frame, RecoverError> {
     let offset = source.offset;
-    let damaged = |reason: &str| RestoreError::Damaged {
-        offset,
-        reason: reason.to_owned(),
-    };
     let mut head = source.take(8)?;
     let (len, sum) = (head.get_u32() as usize, head.get_u32());
     // What an entry holds came in one record of the log.
     if !(5..=limits::WAL_RECORD_BYTES_MAX as usize).contains(&len) {
-        return Err(damaged("the length of an entry is out of bounds"));
+        return Err(source.damaged(offset, "the length of an entry is out of bounds"));
     }
     let mut body = source.take(len)?;
     if crc::crc32c(&body) != sum {
-        return Err(damaged("the checksum of an entry does not match"));
+        return Err(source.damaged(offset, "the checksum of an entry does not match"));
     }
     let (bucket, key_len) = (body.get_u8(), body.get_u32() as usize);
     if key_len > body.len() {
-        return Err(damaged("the key of an entry is longer than the entry"));
+        return Err(source.damaged(offset, "the key of an entry is longer than the entry"));
     }
     let key = body.split_to(key_len);
     Ok(Frame {
@@ -258,46 +263,28 @@ fn read_frame<C: AsRef<[u8]>>(
     })
 }
 
-/// Bytes out of chunks.
-struct Source<I> {
-    chunks: I,
-    buffer: BytesMut,
+/// The bytes of the tables that are still to be read.
+struct Source<'a> {
+    path: &'a FilePath,
+    bytes: Bytes,
     offset: u64,
 }
 
-impl<C: AsRef<[u8]>, I: Iterator<Item = C>> Source<I> {
-    /// The next `len` bytes. Never holds more than these and one chunk.
-    fn take(&mut self, len: usize) -> Result<Bytes, RestoreError> {
-        while self.buffer.len() < len {
-            let Some(chunk) = self.chunks.next() else {
-                return Err(RestoreError::Damaged {
-                    offset: self.offset + self.buffer.len() as u64,
-                    reason: "it ends here, in the middle of a table".to_owned(),
-                });
-            };
-            self.buffer.extend_from_slice(chunk.as_ref());
+impl Source<'_> {
+    fn take(&mut self, len: usize) -> Result<Bytes, RecoverError> {
+        if self.bytes.len() < len {
+            let end = self.offset + self.bytes.len() as u64;
+            return Err(self.damaged(end, "it ends here, in the middle of an entry"));
         }
         self.offset += len as u64;
-        Ok(self.buffer.split_to(len).freeze())
+        Ok(self.bytes.split_to(len))
     }
 
-    /// What is left.
-    fn rest(self) -> impl Iterator<Item = Rest<C>> {
-        let buffered = Rest::Buffered(self.buffer.freeze());
-        std::iter::once(buffered).chain(self.chunks.map(Rest::Chunk))
-    }
-}
-
-enum Rest<C> {
-    Buffered(Bytes),
-    Chunk(C),
-}
-
-impl<C: AsRef<[u8]>> AsRef<[u8]> for Rest<C> {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Rest::Buffered(bytes) => bytes,
-            Rest::Chunk(chunk) => chunk.as_ref(),
+    fn damaged(&self, offset: u64, reason: impl Into<String>) -> RecoverError {
+        RecoverError::Damaged {
+            path: self.path.clone(),
+            offset,
+            reason: reason.into(),
         }
     }
 }

@@ -1,0 +1,564 @@
+//! The writer's half.
+//!
+//! A batch of appends becomes one small immutable segment; eight neighbours of a level are merged
+//! into one of the next, and when [`limits::STORE_SEGMENT_BYTES`] have come together they are
+//! sealed. A flush writes all sealed segments that are in memory into one file, and from then on
+//! they are read from it. So the list of sealed segments begins with files and ends with what is
+//! in memory only, and a view is two lists: the sealed segments, which change rarely, and the
+//! short tail behind them.
+//!
+//! Released records are counted by sealed segment, apart from the segments themselves. Files that
+//! hold many are rewritten, once an index is durable that does not name what was released: until
+//! then a restart would need the records, if only to see that later ones replace them.
+//!
+//! One job is under way at a time.
+
+use crate::file::FileId;
+use crate::job::{Done, Job, Sides, Source, bit};
+use crate::manifest::{Cut, Manifest};
+use crate::marks::Marks;
+use crate::segment::{Segment, SegmentBuilder};
+use crate::view::{Placed, View, segment_of};
+use crate::{Patience, ReadError, Records, Rev, StoreSize};
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+use tenet_base::disk::FilePath;
+use tenet_base::limits::STORE_SEGMENT_BYTES;
+use tenet_base::{ClusterId, MemberId};
+
+/// Neighbouring segments of one level that are merged.
+const MERGE_FANIN: usize = 8;
+/// Bytes that a rewritten file aims at.
+const FILE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes that are read for one rewrite at most.
+const REWRITE_BYTES_MAX: u64 = 4 * FILE_BYTES;
+/// Files below this are small: some neighbouring ones are put together.
+const SMALL_FILE_BYTES: u64 = FILE_BYTES / 4;
+/// Small neighbours that are put together.
+const SMALL_FILES: usize = 8;
+
+/// What was released in one sealed segment.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    /// One bit a record; empty until the first.
+    bits: Vec<u64>,
+    records: usize,
+    bytes: u64,
+}
+
+impl Released {
+    fn contains(&self, at: usize) -> bool {
+        bit(&self.bits, at)
+    }
+
+    /// Returns whether it was new.
+    fn insert(&mut self, at: usize, segment: &Segment) -> bool {
+        if self.bits.is_empty() {
+            self.bits.resize(segment.directory().len().div_ceil(64), 0);
+        }
+        if self.contains(at) {
+            return false;
+        }
+        self.bits[at / 64] |= 1 << (at % 64);
+        self.records += 1;
+        self.bytes += segment.record_bytes(at);
+        true
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    dir: FilePath,
+    manifest: Manifest,
+    pending: SegmentBuilder,
+    /// The first `stored` of them are files.
+    sealed: Arc<Vec<Placed>>,
+    stored: usize,
+    /// Beside `sealed`, one for one.
+    released: Vec<Released>,
+    tail: Arc<Vec<Placed>>,
+    tail_bytes: usize,
+    last: Option<Rev>,
+    /// Bytes of `sealed` and `tail`.
+    bytes: u64,
+    released_bytes: u64,
+    /// Records released so far, and how many of them the durable index does not name.
+    releases: u64,
+    droppable: u64,
+    /// What a job was given: releases when its index was begun.
+    job: Option<u64>,
+    appended_since_index: u64,
+}
+
+impl Records for Store {
+    fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
+        if let Some(data) = self.pending.get(rev) {
+            return Ok(Some(Bytes::copy_from_slice(data)));
+        }
+        let Some((number, at)) = self.place(rev) else {
+            return Ok(None);
+        };
+        self.segment(number).data(at, Patience::Wait).map(Some)
+    }
+}
+
+impl Default for Store {
+    /// An empty store of nobody, for tests.
+    fn default() -> Self {
+        Store::new(FilePath::new("store"), ClusterId(0), MemberId(0))
+    }
+}
+
+impl Store {
+    /// An empty store of a member, whose files go into `dir`.
+    #[must_use]
+    pub fn new(dir: FilePath, cluster: ClusterId, member: MemberId) -> Store {
+        Self::of(dir, Manifest::empty(cluster, member), Vec::new())
+    }
+
+    /// A store of files.
+    pub(crate) fn of(dir: FilePath, manifest: Manifest, segments: Vec<Segment>) -> Store {
+        let bytes = segments.iter().map(Segment::bytes).sum();
+        let last = segments.last().map(|segment| {
+            let directory = segment.directory();
+            directory.rev(directory.len() - 1)
+        });
+        let released = segments.iter().map(|_| Released::default()).collect();
+        let sealed: Vec<Placed> = segments.into_iter().map(|s| Placed::new(s, 0)).collect();
+        Store {
+            dir,
+            manifest,
+            pending: SegmentBuilder::default(),
+            stored: sealed.len(),
+            sealed: Arc::new(sealed),
+            released,
+            tail: Arc::default(),
+            tail_bytes: 0,
+            last,
+            bytes,
+            released_bytes: 0,
+            releases: 0,
+            droppable: 0,
+            job: None,
+            appended_since_index: 0,
+        }
+    }
+
+    /// Appends a record, whose bytes `encode` writes behind what the buffer already holds.
+    ///
+    /// # Panics
+    /// If `rev` is not above all that were appended before: the order is what recovery, hashes
+    /// and watchers rest on.
+    pub fn append(&mut self, rev: Rev, tombstone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(last) = self.last {
+            assert!(
+                rev > last,
+                "record {rev} appended behind {last}: the applier went back"
+            );
+        }
+        if self.pending.data_bytes() >= STORE_SEGMENT_BYTES || !self.pending.reaches(rev.main) {
+            self.end_batch();
+        }
+        self.last = Some(rev);
+        self.appended_since_index += 1;
+        self.pending.push(rev, tombstone, encode);
+    }
+
+    /// Ends the batch of appends so far and gives a view that shows it.
+    pub fn view(&mut self) -> View {
+        self.end_batch();
+        View {
+            sealed: Arc::clone(&self.sealed),
+            tail: Arc::clone(&self.tail),
+        }
+    }
+
+    /// Says that no reader of later views will ask for this record; its room may be taken back.
+    ///
+    /// # Panics
+    /// If there is no such record or it was released before: the index and the store disagree.
+    pub fn release(&mut self, rev: Rev) {
+        let in_tail = |store: &Self| store.tail.first().is_some_and(|placed| placed.first <= rev);
+        if in_tail(self) || !self.pending.is_empty() {
+            self.end_batch();
+            if in_tail(self) {
+                self.seal_tail();
+            }
+        }
+        let Some((number, at)) = self.place(rev) else {
+            panic!("record {rev} released but not there: index and store disagree");
+        };
+        assert!(
+            self.mark_released(number, at),
+            "record {rev} released twice: index and store disagree"
+        );
+    }
+
+    fn mark_released(&mut self, number: usize, at: usize) -> bool {
+        let segment = &self.sealed[number].segment;
+        let new = self.released[number].insert(at, segment);
+        if new {
+            self.released_bytes += segment.record_bytes(at);
+            self.releases += 1;
+        }
+        new
+    }
+
+    /// Releases, after a recovery, every record that is not in `live`, a set of places of the
+    /// last view. The index from which `live` was made is durable, so their room may go at once.
+    pub fn release_all_but(&mut self, live: &Marks) {
+        for number in 0..self.sealed.len() {
+            for at in 0..self.sealed[number].segment.directory().len() {
+                let place = self.sealed[number].segment.info(number, at).place;
+                if !live.contains(place) {
+                    self.mark_released(number, at);
+                }
+            }
+        }
+        self.droppable = self.releases;
+    }
+
+    /// How much room is taken, and how much of it by records that are not released.
+    #[must_use]
+    pub fn size(&self) -> StoreSize {
+        let total_bytes = self.bytes + self.pending.bytes();
+        StoreSize {
+            total_bytes,
+            live_bytes: total_bytes - self.released_bytes,
+        }
+    }
+
+    /// Bytes that are in memory only.
+    #[must_use]
+    pub fn unflushed_bytes(&self) -> u64 {
+        let sealed = self.sealed[self.stored..].iter().chain(self.tail.iter());
+        let sealed: u64 = sealed.map(|placed| placed.segment.bytes()).sum();
+        sealed + self.pending.bytes()
+    }
+
+    /// What is durable.
+    #[must_use]
+    pub fn durable(&self) -> Cut {
+        self.manifest.cut
+    }
+
+    /// Whether there is a durable cut.
+    #[must_use]
+    pub fn has_durable(&self) -> bool {
+        self.manifest.index.file.id > FileId(0)
+    }
+
+    /// Records appended since the last index was begun.
+    #[must_use]
+    pub fn appended_since_index(&self) -> u64 {
+        self.appended_since_index
+    }
+
+    /// Whether a job is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Begins to make everything that was appended so far durable.
+    ///
+    /// # Panics
+    /// If a job is under way, or this is the first flush and has no index.
+    pub fn flush(&mut self, sides: Sides) -> Job {
+        assert!(self.job.is_none(), "two jobs on the files at once");
+        assert!(
+            sides.index.is_some() || self.has_durable(),
+            "the first flush must write the index"
+        );
+        self.end_batch();
+        self.seal_tail();
+        if sides.index.is_some() {
+            self.appended_since_index = 0;
+        }
+        self.job = Some(if sides.index.is_some() {
+            self.releases
+        } else {
+            self.droppable
+        });
+        let unflushed = self.stored..self.sealed.len();
+        let sources = self.sources(unflushed.clone());
+        Job::new(
+            self.dir.clone(),
+            self.manifest.clone(),
+            unflushed,
+            sources,
+            Some(sides),
+        )
+    }
+
+    /// The runs of segments that one file can hold.
+    fn sources(&self, range: Range<usize>) -> Vec<Source> {
+        let mut sources = Vec::new();
+        let mut rest = &self.sealed[range];
+        while !rest.is_empty() {
+            let mut len = 1;
+            while len < rest.len() && joinable(&rest[..len + 1]) {
+                len += 1;
+            }
+            let (group, after) = rest.split_at(len);
+            let segments = group.iter().map(|placed| Arc::clone(&placed.segment));
+            sources.push(Source {
+                segments: segments.collect(),
+                left_out: Vec::new(),
+            });
+            rest = after;
+        }
+        sources
+    }
+
+    /// Whether rewriting would give back much, so that an index should be made durable first if
+    /// that has to be.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        self.droppable < self.releases && self.rewrite_range().is_some()
+    }
+
+    /// Whether files hold so much that was released that they will be rewritten.
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
+        self.wasteful().is_some()
+    }
+
+    /// Begins to rewrite the files that hold the most that was released. `None` if there is
+    /// nothing to gain, or the durable index may still name some of it.
+    pub fn rewrite(&mut self) -> Option<Job> {
+        if self.job.is_some() || self.droppable < self.releases {
+            return None;
+        }
+        let range = self.rewrite_range()?;
+        let segments = self.sealed[range.clone()].iter();
+        let segments: Vec<_> = segments.map(|placed| Arc::clone(&placed.segment)).collect();
+        let released = self.released[range.clone()].iter();
+        let left_out = released.map(|released| released.bits.clone()).collect();
+        self.job = Some(self.droppable);
+        let source = Source { segments, left_out };
+        let manifest = self.manifest.clone();
+        Some(Job::new(
+            self.dir.clone(),
+            manifest,
+            range,
+            vec![source],
+            None,
+        ))
+    }
+
+    /// Takes over what a job has written. A view from before goes on reading what it read.
+    ///
+    /// # Panics
+    /// If what was written is not what was there: going on would lose records.
+    pub fn finished(&mut self, done: Done) {
+        let Some(droppable) = self.job.take() else {
+            panic!("a job ended that was not begun");
+        };
+        self.droppable = droppable;
+        let Done {
+            replaced,
+            segments,
+            manifest,
+            ..
+        } = done;
+        let mut new: Vec<Released> = segments.iter().map(|_| Released::default()).collect();
+        self.carry_over(&replaced, &segments, &mut new);
+        let was_stored = replaced.start.max(self.stored.min(replaced.end)) - replaced.start;
+        self.stored = self.stored - was_stored + segments.len();
+        let before: u64 = self.sealed[replaced.clone()]
+            .iter()
+            .map(|placed| placed.segment.bytes())
+            .sum();
+        let after: u64 = segments.iter().map(Segment::bytes).sum();
+        self.bytes = self.bytes - before + after;
+        let placed = segments.into_iter().map(|segment| Placed::new(segment, 0));
+        Arc::make_mut(&mut self.sealed).splice(replaced.clone(), placed);
+        self.released.splice(replaced, new);
+        self.manifest = manifest;
+        assert!(
+            self.manifest.segments.len() == self.stored,
+            "the manifest names {} segments, the store has {} in files",
+            self.manifest.segments.len(),
+            self.stored
+        );
+    }
+
+    /// Finds every old record in the new files or among those that were released, and carries
+    /// over what was released since the job began.
+    fn carry_over(&mut self, old: &Range<usize>, new: &[Segment], released: &mut [Released]) {
+        let (mut file, mut at) = (0, 0);
+        for number in old.clone() {
+            let segment = &self.sealed[number].segment;
+            for slot in 0..segment.directory().len() {
+                let rev = segment.directory().rev(slot);
+                let gone = self.released[number].contains(slot);
+                if new.get(file).is_some_and(|n| at == n.directory().len()) {
+                    file += 1;
+                    at = 0;
+                }
+                let kept = new.get(file).filter(|n| n.directory().rev(at) == rev);
+                let Some(kept) = kept else {
+                    assert!(
+                        gone,
+                        "record {rev} is not in the file that was written for it"
+                    );
+                    self.released_bytes -= segment.record_bytes(slot);
+                    continue;
+                };
+                if gone {
+                    released[file].insert(at, kept);
+                }
+                at += 1;
+            }
+        }
+        let all = file == new.len() || (file + 1 == new.len() && at == new[file].directory().len());
+        assert!(all, "a file holds records that nobody wrote");
+    }
+
+    /// The run of neighbouring files that is most worth rewriting.
+    fn rewrite_range(&self) -> Option<Range<usize>> {
+        self.wasteful().or_else(|| self.small())
+    }
+
+    /// Files with the most that was released, once that is an eighth of all.
+    fn wasteful(&self) -> Option<Range<usize>> {
+        let files = 0..self.stored;
+        let (bytes, gone) = files.clone().fold((0, 0), |(bytes, gone), at| {
+            let segment = &self.sealed[at].segment;
+            (bytes + segment.bytes(), gone + self.released[at].bytes)
+        });
+        if gone == 0 || gone * 8 < bytes {
+            return None;
+        }
+        let share = |at: &usize| {
+            let bytes = self.sealed[*at].segment.bytes().max(1);
+            (self.released[*at].bytes as u128 * 1_000_000 / u128::from(bytes)) as u64
+        };
+        let worst = files.max_by_key(share)?;
+        let worth = |at: usize| share(&at) >= 100_000;
+        Some(self.grow(worst, self.stored, worth))
+    }
+
+    /// The newest small files, once there are enough of them side by side.
+    fn small(&self) -> Option<Range<usize>> {
+        let live = |at: usize| self.sealed[at].segment.bytes() - self.released[at].bytes;
+        let mut start = self.stored;
+        while start > 0 && live(start - 1) < SMALL_FILE_BYTES {
+            start -= 1;
+        }
+        let enough = self.stored - start >= SMALL_FILES;
+        enough.then(|| self.grow(start, self.stored, |_| true))
+    }
+
+    /// A run from `at` on as long as it is worth it and one file can hold what is left.
+    fn grow(&self, at: usize, end: usize, worth: impl Fn(usize) -> bool) -> Range<usize> {
+        let (mut read, mut kept) = (0, 0);
+        let mut range = at..at;
+        while range.end < end && worth(range.end) {
+            let segment = &self.sealed[range.end].segment;
+            read += segment.bytes();
+            kept += segment.bytes() - self.released[range.end].bytes;
+            let fits = range.is_empty()
+                || (read <= REWRITE_BYTES_MAX
+                    && kept <= FILE_BYTES
+                    && joinable(&self.sealed[range.start..=range.end]));
+            if !fits {
+                break;
+            }
+            range.end += 1;
+        }
+        range
+    }
+
+    fn place(&self, rev: Rev) -> Option<(usize, usize)> {
+        let number = segment_of(&self.sealed, &self.tail, rev)?;
+        let at = self.segment(number).directory().find(rev)?;
+        Some((number, at))
+    }
+
+    fn segment(&self, number: usize) -> &Segment {
+        match number.checked_sub(self.sealed.len()) {
+            None => &self.sealed[number].segment,
+            Some(in_tail) => &self.tail[in_tail].segment,
+        }
+    }
+
+    /// Moves what is pending to the tail.
+    fn end_batch(&mut self) {
+        let Some(segment) = self.pending.cut() else {
+            return;
+        };
+        self.bytes += segment.bytes();
+        self.tail_bytes += segment.directory().data_bytes();
+        Arc::make_mut(&mut self.tail).push(Placed::new(segment, 0));
+        if self.tail_bytes >= STORE_SEGMENT_BYTES {
+            self.seal_tail();
+        } else {
+            self.merge_tail();
+        }
+    }
+
+    /// Merges the newest segments while there are enough of one level.
+    fn merge_tail(&mut self) {
+        while let Some(start) = self.tail.len().checked_sub(MERGE_FANIN) {
+            let level = self.tail[start].level;
+            let group = &self.tail[start..];
+            if group.iter().any(|placed| placed.level != level) || !joinable(group) {
+                return;
+            }
+            let merged = Placed::new(merge(group), level + 1);
+            let tail = Arc::make_mut(&mut self.tail);
+            tail.truncate(start);
+            tail.push(merged);
+        }
+    }
+
+    /// Makes sealed segments of the whole tail.
+    fn seal_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        let mut rest = &tail[..];
+        while !rest.is_empty() {
+            let together = (1..=rest.len())
+                .rev()
+                .find(|&len| joinable(&rest[..len]))
+                .unwrap_or(1);
+            let placed = match &rest[..together] {
+                [one] => one.clone(),
+                group => Placed::new(merge(group), 0),
+            };
+            Arc::make_mut(&mut self.sealed).push(placed);
+            self.released.push(Released::default());
+            rest = &rest[together..];
+        }
+        self.tail_bytes = 0;
+    }
+}
+
+/// Whether one segment can hold the group: by its bytes and by the span of its revisions.
+fn joinable(group: &[Placed]) -> bool {
+    let directories = group.iter().map(|placed| placed.segment.directory());
+    let bytes: usize = directories.map(|directory| directory.data_bytes()).sum();
+    let (first, last) = (&group[0], &group[group.len() - 1]);
+    let span = last.segment.directory().last_main() - first.first.main;
+    u32::try_from(bytes).is_ok() && u32::try_from(span).is_ok()
+}
+
+/// One segment in memory with the records of a group that is in memory.
+fn merge(group: &[Placed]) -> Segment {
+    let directories = || group.iter().map(|placed| placed.segment.directory());
+    let records = directories().map(|directory| directory.len()).sum();
+    let data_bytes = directories().map(|directory| directory.data_bytes()).sum();
+    let mut builder = SegmentBuilder::with_capacity(records, data_bytes);
+    for Placed { segment, .. } in group {
+        let len = segment.directory().len();
+        let block = segment.block(0..len).expect("it is in memory");
+        for at in 0..len {
+            let record = segment.record_of(0, at, &block).expect("it is in memory");
+            builder.copy(&record);
+        }
+    }
+    builder.finish().expect("segments have records")
+}
