@@ -21,7 +21,7 @@ use crate::watch::WatchHub;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tenet_base::{Index, LeaseId, limits};
+use tenet_base::{Index, LeaseId, Revision, limits};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::InternalRaftRequest;
 use tenet_proto::prost::{self, Message as _};
@@ -68,6 +68,8 @@ pub struct ApplyOutputs<W> {
     pub inputs: Vec<Input<W>>,
     /// A job for the keeper.
     pub job: Option<StoreJob>,
+    /// The revision of an automatic compaction that was proposed, for the log that people read.
+    pub compacts: Option<Revision>,
     /// The member must stop; the text says why.
     pub fatal: Option<StopReason>,
     /// The consensus actor should hear now what was applied: it may be holding entries back.
@@ -81,6 +83,7 @@ impl<W> Default for ApplyOutputs<W> {
         ApplyOutputs {
             inputs: Vec::new(),
             job: None,
+            compacts: None,
             fatal: None,
             urgent: false,
             work_left: false,
@@ -214,7 +217,7 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
                 ApplyInput::Kept(done) => self.state.finished(done),
                 ApplyInput::Idle => {}
-                ApplyInput::Time(now_ms) => self.watches.tick(now_ms),
+                ApplyInput::Time(now_ms) => self.time(now_ms, out),
             }
         }
         self.apply_backlog(out);
@@ -245,6 +248,15 @@ impl<W: Waiter> Applier<W> {
         for waiter in self.exports.drain(..) {
             let export = Box::new(self.state.export());
             waiter.complete(Ok(Outcome::Export(export)));
+        }
+    }
+
+    fn time(&mut self, now_ms: u64, out: &mut ApplyOutputs<W>) {
+        self.watches.tick(now_ms);
+        let revision = self.state.revision();
+        let inputs = &mut out.inputs;
+        if let Some(at) = self.duties.time(now_ms, revision, &self.progress, inputs) {
+            out.compacts = Some(at);
         }
     }
 

@@ -16,6 +16,7 @@
 //! ```
 
 use crate::applier::{Applier, FlushPolicy};
+use crate::compactor::Retention;
 use crate::consensus::{Consensus, Timeouts};
 use crate::duties::Duties;
 use crate::frontend::{Frontend, Limits};
@@ -75,6 +76,8 @@ pub struct Options {
     pub pre_vote: bool,
     /// Entries applied between two flushes of the state.
     pub snapshot_count: u64,
+    /// What history automatic compaction keeps; `None` for all.
+    pub auto_compaction: Option<Retention>,
     /// Entries kept behind a flush for slow followers.
     pub snapshot_catchup_entries: u64,
     /// Log segments that are kept at least.
@@ -432,6 +435,7 @@ fn assemble<W: Waiter>(
         attributes,
         &options.cluster_version,
         Arc::clone(&ids),
+        options.auto_compaction,
     );
     let leases = state.leases();
     let lessor = Arc::new(Lessor::new(

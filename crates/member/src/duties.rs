@@ -1,16 +1,17 @@
 //! What a member proposes on its own account: its published attributes, the cluster version when
-//! there is none, and the alarm when the quota is reached.
+//! there is none, the alarm when the quota is reached, and automatic compactions.
 //!
 //! None of it has a waiter. A proposal that is lost with its leader is made again when the next
 //! term begins.
 
+use crate::compactor::{Compactor, Retention};
 use crate::identity::RequestIds;
 use crate::messages::Input;
 use crate::progress::Progress;
 use std::sync::Arc;
-use tenet_base::MemberId;
+use tenet_base::{MemberId, Revision};
 use tenet_proto::etcdserverpb::alarm_request::AlarmAction;
-use tenet_proto::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest};
+use tenet_proto::etcdserverpb::{AlarmRequest, AlarmType, CompactionRequest, InternalRaftRequest};
 use tenet_proto::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
@@ -27,6 +28,7 @@ pub struct Duties {
     ids: Arc<RequestIds>,
     publication: Option<u64>,
     alarm_proposed: bool,
+    compactor: Option<Compactor>,
 }
 
 impl Duties {
@@ -36,6 +38,7 @@ impl Duties {
         attributes: Attributes,
         cluster_version: &str,
         ids: Arc<RequestIds>,
+        auto_compaction: Option<Retention>,
     ) -> Self {
         Duties {
             member,
@@ -44,7 +47,31 @@ impl Duties {
             ids,
             publication: None,
             alarm_proposed: false,
+            compactor: auto_compaction.map(Compactor::new),
         }
+    }
+
+    /// Time has come to `now_ms`, and the store to `revision`. Gives the revision of an automatic
+    /// compaction that was proposed.
+    pub(crate) fn time<W>(
+        &mut self,
+        now_ms: u64,
+        revision: Revision,
+        progress: &Progress,
+        inputs: &mut Vec<Input<W>>,
+    ) -> Option<Revision> {
+        let leads = progress.leader() == Some(self.member);
+        let compactor = self.compactor.as_mut()?;
+        let at = compactor.tick(now_ms, revision.get(), leads)?;
+        let request = InternalRaftRequest {
+            compaction: Some(Box::new(CompactionRequest {
+                revision: at,
+                physical: false,
+            })),
+            ..InternalRaftRequest::default()
+        };
+        inputs.push(self.propose(request).1);
+        Some(Revision(at))
     }
 
     /// A leader has committed the first entry of its term.

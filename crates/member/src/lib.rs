@@ -22,6 +22,7 @@
 
 mod applier;
 mod boot;
+mod compactor;
 mod consensus;
 mod duties;
 mod frontend;
@@ -40,6 +41,7 @@ mod watch;
 
 pub use applier::{Applier, ApplyInput, ApplyOutputs, FlushPolicy, StopReason};
 pub use boot::{BootError, Booted, Founder, Options, boot};
+pub use compactor::{Compactor, Retention};
 pub use consensus::{Consensus, Timeouts};
 pub use duties::Duties;
 pub use frontend::{Frontend, Limits, Write};

@@ -23,4 +23,4 @@ pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, 
 pub use options::Options;
 pub use restore::{RestoreError, RestoreTarget};
 pub use snapshot::SnapshotStream;
-pub use tenet_member::{BootError, Founder, NewCluster, Pulled, WatchSession};
+pub use tenet_member::{BootError, Founder, NewCluster, Pulled, Retention, WatchSession};

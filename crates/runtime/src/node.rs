@@ -200,6 +200,7 @@ fn member_options(options: &Options) -> tenet_member::Options {
         initial_tick_advance: options.initial_election_tick_advance,
         pre_vote: options.pre_vote,
         snapshot_count: options.snapshot_count,
+        auto_compaction: options.auto_compaction,
         snapshot_catchup_entries: options.snapshot_catchup_entries,
         keep_segments: options.keep_segments,
         lease_checkpoints: options.lease_checkpoints,

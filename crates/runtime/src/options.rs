@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use tenet_member::Founder;
+use tenet_member::{Founder, Retention};
 
 /// Everything that flags can say about a member, already checked.
 #[derive(Clone, Debug)]
@@ -21,6 +21,9 @@ pub struct Options {
     pub initial_cluster_token: String,
     /// Entries applied between two flushes of the state (`--snapshot-count`).
     pub snapshot_count: u64,
+    /// What history automatic compaction keeps (`--auto-compaction-mode`,
+    /// `--auto-compaction-retention`).
+    pub auto_compaction: Option<Retention>,
     /// Entries kept for slow followers (`--snapshot-catchup-entries`).
     pub snapshot_catchup_entries: u64,
     /// Log segments kept at least (`--max-wals`, 0 for all).

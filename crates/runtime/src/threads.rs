@@ -278,6 +278,9 @@ pub(crate) fn run_applier(
         if !out.inputs.is_empty() {
             post_inputs(out.inputs, out.urgent, post);
         }
+        if let Some(revision) = out.compacts {
+            tracing::info!(%revision, "starting auto compaction");
+        }
         let job = if stop && out.job.is_none() {
             actor.last_flush()
         } else {

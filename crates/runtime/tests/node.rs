@@ -24,6 +24,7 @@ fn options(dir: &Path) -> Options {
         }],
         initial_cluster_token: "etcd-cluster".to_owned(),
         snapshot_count: 10_000,
+        auto_compaction: None,
         snapshot_catchup_entries: 5_000,
         keep_segments: 5,
         heartbeat_ms: 100,

@@ -234,6 +234,7 @@ fn node_options(config: &ServerConfig, initial_cluster: Vec<Founder>) -> tenet_r
         initial_cluster,
         initial_cluster_token: config.initial_cluster_token.clone(),
         snapshot_count: config.snapshot_count,
+        auto_compaction: config.auto_compaction,
         snapshot_catchup_entries: config.snapshot_catchup_entries,
         keep_segments: config.max_wals.unwrap_or(0),
         heartbeat_ms: config.heartbeat_ms,

@@ -8,7 +8,7 @@ use crate::tables::Tables;
 use crate::views::{ClusterView, StateView, StateViews};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tenet_base::{Index, LeaseId, MemberId, Term, limits};
+use tenet_base::{Index, LeaseId, MemberId, Revision, Term, limits};
 use tenet_mvcc::{Mvcc, Size};
 use tenet_proto::etcdserverpb::InternalRaftRequest;
 use tenet_proto::raftpb::{ConfChange, ConfState};
@@ -209,6 +209,12 @@ impl State {
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
         self.tables.leases.get(id)
+    }
+
+    /// The current revision, what is not yet published included.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.mvcc.revision()
     }
 
     /// The store of the keys, to ask what it holds.

@@ -83,6 +83,7 @@ impl Driver {
             initial_tick_advance: true,
             pre_vote: true,
             snapshot_count: 10_000,
+            auto_compaction: None,
             snapshot_catchup_entries: 5_000,
             keep_segments: 5,
             lease_checkpoints: true,

@@ -4,6 +4,7 @@ use tenet_cli::go::{GoDuration, Url};
 use tenet_cli::log::{Entry, Level};
 use tenet_cli::settings::Settings;
 
+use super::finish::compaction_retention;
 use super::{ETCD_VERSION, ServerConfig, flags, meta};
 
 /// Values that the line shows though they have no effect, as fields in their order.
@@ -13,6 +14,7 @@ pub(super) struct Described {
     feature_gates: String,
     compact_hash_check: GoDuration,
     auto_compaction_mode: String,
+    auto_compaction: GoDuration,
     discovery: Vec<(&'static str, tenet_cli::log::Field)>,
 }
 
@@ -32,6 +34,7 @@ impl Described {
             max_snapshots: settings.uint(&flags::member::MAX_SNAPSHOTS),
             feature_gates: settings.list(&flags::member::FEATURE_GATES).join(","),
             compact_hash_check: settings.duration(&flags::features::COMPACT_HASH_CHECK_TIME),
+            auto_compaction: compaction_retention(settings).unwrap_or_default(),
             auto_compaction_mode: settings
                 .text(&flags::clustering::AUTO_COMPACTION_MODE)
                 .to_owned(),
@@ -121,8 +124,8 @@ impl ServerConfig {
                 d.compact_hash_check.to_string(),
             )
             .with("auto-compaction-mode", d.auto_compaction_mode.as_str())
-            .with("auto-compaction-retention", "0s")
-            .with("auto-compaction-interval", "0s");
+            .with("auto-compaction-retention", d.auto_compaction.to_string())
+            .with("auto-compaction-interval", d.auto_compaction.to_string());
         for (name, field) in &d.discovery {
             entry = entry.with(name, field.clone());
         }

@@ -10,6 +10,7 @@ use tenet_cli::log::{Entry, Level};
 use tenet_cli::print::size::bytes_si;
 use tenet_cli::settings::{Settings, Source};
 use tenet_cli::value::Value;
+use tenet_runtime::Retention;
 
 use super::flags::{clustering, features, logging, member, security};
 use super::load::Start;
@@ -28,17 +29,7 @@ const QUOTA_BYTES_RECOMMENDED: i64 = 8 * 1024 * 1024 * 1024;
 impl Start<'_> {
     /// From valid settings to the configuration.
     pub(super) fn finish(&mut self, mut settings: Settings) -> Result<ServerConfig, Box<Stop>> {
-        let compaction =
-            compaction_retention(settings.text(&clustering::AUTO_COMPACTION_RETENTION));
-        if compaction == Ok(true) {
-            // Any way to say zero is the default.
-            let default = Value::Text(clustering::AUTO_COMPACTION_RETENTION.default.to_owned());
-            settings.put(
-                &clustering::AUTO_COMPACTION_RETENTION,
-                default,
-                Source::Default,
-            );
-        }
+        let compaction = compaction_retention(&settings);
         if compaction.is_ok()
             && let Err(error) = validate::check_refused(&settings)
         {
@@ -131,6 +122,7 @@ impl Start<'_> {
                 settings.uint(&member::SNAPSHOT_COUNT),
                 limits::SNAPSHOT_COUNT,
             ),
+            auto_compaction: retention(settings),
             snapshot_catchup_entries: or(
                 settings.uint(&member::SNAPSHOT_CATCHUP_ENTRIES),
                 limits::SNAPSHOT_CATCHUP_ENTRIES,
@@ -300,21 +292,39 @@ fn advertise_host(settings: &mut Settings, host: &str, listen: &Flag, advertise:
     true
 }
 
-/// Whether a retention is zero, which is what exists.
-fn compaction_retention(text: &str) -> Result<bool, String> {
-    if text.is_empty() {
-        return Ok(true);
+/// What automatic compaction keeps, as etcd keeps it: nanoseconds, or a number of revisions; zero
+/// for everything.
+pub(super) fn compaction_retention(settings: &Settings) -> Result<GoDuration, String> {
+    let text = settings.text(&clustering::AUTO_COMPACTION_RETENTION);
+    let by_time = settings.text(&clustering::AUTO_COMPACTION_MODE) == "periodic";
+    let text = if text.is_empty() { "0" } else { text };
+    // Digits alone are hours or revisions; anything else is taken for a duration.
+    let kept = match text.parse::<i64>() {
+        Ok(hours) if hours >= 0 && by_time => hours
+            .checked_mul(3_600 * 1_000_000_000)
+            .map(GoDuration)
+            .ok_or_else(|| format!("--auto-compaction-retention of {text} hours is too long"))?,
+        Ok(revisions) if revisions >= 0 => GoDuration(revisions),
+        _ => text
+            .parse()
+            .map_err(|error| format!("error parsing CompactionRetention: {error}"))?,
+    };
+    if kept.0 < 0 {
+        return Err(format!(
+            "--auto-compaction-retention must not be negative (set to {text})"
+        ));
     }
-    // Digits alone are a number of hours or revisions; a negative one is taken for a duration.
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        let is_zero = digits.bytes().all(|b| b == b'0');
-        if is_zero || !text.starts_with('-') {
-            return Ok(is_zero);
-        }
+    Ok(kept)
+}
+
+/// The same for the member.
+fn retention(settings: &Settings) -> Option<Retention> {
+    let kept = compaction_retention(settings).unwrap_or_default().0;
+    if kept == 0 {
+        return None;
     }
-    let duration: GoDuration = text
-        .parse()
-        .map_err(|error| format!("error parsing CompactionRetention: {error}"))?;
-    Ok(duration.0 == 0)
+    Some(match settings.text(&clustering::AUTO_COMPACTION_MODE) {
+        "periodic" => Retention::PeriodMs((kept as u64).div_ceil(1_000_000)),
+        _ => Retention::Revisions(kept),
+    })
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tenet_cli::go::Url;
 use tenet_cli::log::{Entry, Format, Level};
+use tenet_runtime::Retention;
 
 pub mod access;
 mod cluster;
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub wal_dir: Option<PathBuf>,
     /// Entries between two truncations of the log; not 0.
     pub snapshot_count: u64,
+    /// What history automatic compaction keeps; all if `None`.
+    pub auto_compaction: Option<Retention>,
     /// Entries kept behind the point of truncation; not 0.
     pub snapshot_catchup_entries: u64,
     /// Milliseconds between heartbeats; not 0.

@@ -51,6 +51,7 @@ pub(crate) fn options() -> Options {
         initial_tick_advance: true,
         pre_vote: true,
         snapshot_count: 12,
+        auto_compaction: None,
         snapshot_catchup_entries: 3,
         keep_segments: 1,
         lease_checkpoints: true,

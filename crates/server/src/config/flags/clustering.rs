@@ -232,8 +232,7 @@ pub static AUTO_COMPACTION_RETENTION: Flag = Flag::new(
     "0",
     "History that automatic compaction keeps: hours or a duration, or a number of revisions. 0 is off.",
 )
-.in_file()
-.refused("automatic compaction does not exist yet; compact from a client, or leave it at 0");
+.in_file();
 
 /// How auto-compaction counts.
 pub static AUTO_COMPACTION_MODE: Flag = Flag::new(
@@ -242,8 +241,7 @@ pub static AUTO_COMPACTION_MODE: Flag = Flag::new(
     "periodic",
     "Whether --auto-compaction-retention is a time (periodic) or a number of revisions (revision).",
 )
-.in_file()
-.no_effect("only has a meaning beside --auto-compaction-retention, which is refused");
+.in_file();
 
 /// Stage of the v2 store.
 pub static V2_DEPRECATION: Flag = Flag::new(

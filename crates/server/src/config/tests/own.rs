@@ -7,6 +7,7 @@ use std::time::Duration;
 use tenet_cli::flag::{Effect, Flag};
 use tenet_cli::log::{Field, Level};
 use tenet_cli::settings::Settings;
+use tenet_runtime::Retention;
 
 use crate::config::{
     ClusterState, Invocation, ServerConfig, Stop, compatibility_markdown, default_host, flags,
@@ -91,8 +92,8 @@ fn a_refused_flag_names_itself_and_its_default_is_fine() {
             let given = invoke(&[&format!("--{}={}", flag.name, flag.default)]);
             assert!(given.is_ok(), "--{} at its default: {given:?}", flag.name);
         }
-        // Discovery and compaction have rules of etcd's, which are met first.
-        if flag.name.starts_with("discovery-") || flag.name == "auto-compaction-retention" {
+        // Discovery has rules of etcd's, which are met first.
+        if flag.name.starts_with("discovery-") {
             continue;
         }
         let error = refusal(&[&format!("--{}={}", flag.name, other_value(flag))]);
@@ -146,7 +147,7 @@ fn no_value_of_any_flag_panics() {
 }
 
 #[test]
-fn discovery_and_compaction_are_refused_by_name() {
+fn discovery_is_refused_by_name() {
     let token = "--discovery-token=x";
     let error = refusal(&[token, "--discovery-endpoints=http://a:1"]);
     assert!(
@@ -155,18 +156,46 @@ fn discovery_and_compaction_are_refused_by_name() {
     );
     let error = refusal(&["--discovery-srv=a.example"]);
     assert!(error.starts_with("--discovery-srv is refused: "), "{error}");
-    for retention in ["1", "5m", "+1", "99999999999999999999"] {
-        let error = refusal(&[&format!("--auto-compaction-retention={retention}")]);
-        assert!(
-            error.starts_with("--auto-compaction-retention is refused: "),
-            "{error}"
-        );
+}
+
+#[test]
+fn what_automatic_compaction_keeps_is_hours_a_duration_or_revisions() {
+    let kept = |args: &[&str]| invoke(args).map(|config| config.auto_compaction);
+    let by_number = "--auto-compaction-mode=revision";
+    let hour = Some(Retention::PeriodMs(3_600_000));
+    for (text, by_time, revisions) in [
+        ("1", hour, Some(Retention::Revisions(1))),
+        ("+1", hour, Some(Retention::Revisions(1))),
+        // As in etcd, a duration counts in nanoseconds where a number is due.
+        (
+            "1us",
+            Some(Retention::PeriodMs(1)),
+            Some(Retention::Revisions(1_000)),
+        ),
+        ("0", None, None),
+        ("0h", None, None),
+        ("", None, None),
+    ] {
+        let retention = format!("--auto-compaction-retention={text}");
+        assert_eq!(kept(&[&retention]).unwrap(), by_time, "{text}");
+        assert_eq!(kept(&[&retention, by_number]).unwrap(), revisions, "{text}");
     }
-    for zero in ["0", "00", "0h", "-0", "+0", "0.0s", ""] {
-        assert!(
-            invoke(&[&format!("--auto-compaction-retention={zero}")]).is_ok(),
-            "{zero}"
-        );
+    for (text, why) in [
+        ("abc", "error parsing CompactionRetention: "),
+        (
+            "99999999999999999999",
+            "error parsing CompactionRetention: ",
+        ),
+        ("-5m", "--auto-compaction-retention must not be negative"),
+        (
+            "9999999",
+            "--auto-compaction-retention of 9999999 hours is too long",
+        ),
+    ] {
+        let stop = invoke(&[&format!("--auto-compaction-retention={text}")]).unwrap_err();
+        let entry = stop.notices.late.last().expect("a line");
+        let told = format!("{:?}", entry.fields);
+        assert!(stop.code == 1 && told.contains(why), "{told}");
     }
 }
 
@@ -446,7 +475,7 @@ fn the_lists_for_documentation_hold_every_flag_once() {
     assert_eq!(total, all_flags().count());
     let refused = sections[3];
     assert!(
-        ["cert-file", "auth-token", "auto-compaction-retention"]
+        ["cert-file", "auth-token", "strict-reconfig-check"]
             .iter()
             .all(|name| refused.contains(name))
     );
