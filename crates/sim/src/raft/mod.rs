@@ -40,6 +40,8 @@ pub const MEMBERS_MAX: u64 = 7;
 
 /// How often a slow disk is ready, of a hundred times.
 const SLOW_DISK_PERCENT: u64 = 8;
+/// How long two members are faster than all others: enough for an election between them.
+const HURRIED_ROUNDS: u64 = 12;
 
 /// A cluster and everything around it.
 #[derive(Debug)]
@@ -210,6 +212,21 @@ impl World {
         };
         if let Some(rival) = self.any_that(unaware).filter(|_| voter.is_some()) {
             self.with(rival, Raft::campaign);
+            if self.percent(50) {
+                self.hurry(rival, at);
+            }
+        }
+    }
+
+    /// For a while two members are faster than all others.
+    fn hurry(&mut self, one: usize, other: usize) {
+        for _ in 0..HURRIED_ROUNDS {
+            self.sync(one);
+            self.sync(other);
+            let (from, to) = (self.members[one].id.get(), self.members[other].id.get());
+            if let Some(message) = self.network.take_between(from, to) {
+                self.deliver(message);
+            }
         }
     }
 

@@ -60,6 +60,14 @@ impl Network {
         Some((message, overtakes))
     }
 
+    /// The oldest message between two members, whichever way it goes.
+    pub(super) fn take_between(&mut self, one: u64, other: u64) -> Option<Message> {
+        let between =
+            |m: &Message| (m.from, m.to) == (one, other) || (m.from, m.to) == (other, one);
+        let at = self.in_flight.iter().position(between)?;
+        Some(self.in_flight.remove(at))
+    }
+
     /// Whether anything could be delivered now.
     pub(super) fn has_messages(&self) -> bool {
         !self.in_flight.is_empty()
