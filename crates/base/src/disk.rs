@@ -176,6 +176,19 @@ pub struct DiskError {
     pub no_space: bool,
 }
 
+impl DiskError {
+    /// The error for a file that ends before what is to be read.
+    #[must_use]
+    pub fn short_read(path: &FilePath, offset: u64, len: usize) -> Self {
+        DiskError {
+            operation: "read",
+            path: path.clone(),
+            reason: format!("it ends before byte {}", offset + len as u64),
+            no_space: false,
+        }
+    }
+}
+
 /// The end of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {

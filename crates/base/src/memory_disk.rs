@@ -158,21 +158,10 @@ impl FileReader for Opened {
             .get(offset as usize..)
             .and_then(|rest| rest.get(..len));
         let bytes = bytes.map(Bytes::copy_from_slice);
-        bytes.ok_or_else(|| short_read(&self.path, offset, len))
+        bytes.ok_or_else(|| DiskError::short_read(&self.path, offset, len))
     }
 
     fn read_cached(&self, offset: u64, len: usize) -> Result<Option<Bytes>, DiskError> {
         self.read(offset, len).map(Some)
-    }
-}
-
-/// The error for a file that ends before what is to be read.
-#[must_use]
-pub fn short_read(path: &FilePath, offset: u64, len: usize) -> DiskError {
-    DiskError {
-        operation: "read",
-        path: path.clone(),
-        reason: format!("it ends before byte {}", offset + len as u64),
-        no_space: false,
     }
 }

@@ -233,7 +233,7 @@ impl<W: Waiter> Applier<W> {
         }
         out.job = self.next_job();
         out.work_left = self.state.compaction_pending();
-        if !out.work_left && !self.state.store().has_garbage() {
+        if !(self.settled.is_empty() || out.work_left || self.state.store().has_garbage()) {
             for (waiter, outcome) in self.settled.drain(..) {
                 waiter.complete(Ok(outcome));
             }
@@ -483,7 +483,8 @@ impl<W: Waiter> Applier<W> {
             return None;
         }
         if self.flush_is_due() {
-            return Some(self.flush());
+            let with_index = self.state.wants_index();
+            return Some(self.flush(with_index));
         }
         StoreJob::rewrite(&mut self.state)
     }
@@ -499,10 +500,9 @@ impl<W: Waiter> Applier<W> {
             || waited_for
     }
 
-    fn flush(&mut self) -> StoreJob {
+    fn flush(&mut self, with_index: bool) -> StoreJob {
         self.flushed = self.applied;
         self.log_bytes = 0;
-        let with_index = self.state.wants_index();
         StoreJob::flush(&mut self.state, with_index)
     }
 
@@ -511,12 +511,9 @@ impl<W: Waiter> Applier<W> {
     pub fn last_flush(&mut self) -> Option<StoreJob> {
         let idle = !self.state.store().is_busy() && !self.unconfigured && !self.failed;
         let changed = self.applied > self.flushed;
-        (idle && changed).then(|| {
-            self.flushed = self.applied;
-            let behind = self.state.store().appended_since_index();
-            let with_index = behind >= limits::STORE_RECORDS_BEHIND_INDEX_MIN / 10;
-            StoreJob::flush(&mut self.state, with_index)
-        })
+        let behind = self.state.store().appended_since_index();
+        let with_index = behind >= limits::STORE_RECORDS_BEHIND_INDEX_MIN / 10;
+        (idle && changed).then(|| self.flush(with_index))
     }
 
     /// The state machine, for tests and the simulator.

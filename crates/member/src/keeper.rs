@@ -119,12 +119,6 @@ impl Keeper {
         self.go_on(job, disk)
     }
 
-    /// The job that is under way.
-    #[must_use]
-    pub fn running(&self) -> Option<&StoreJob> {
-        self.running.as_ref().map(|(job, _)| job)
-    }
-
     fn go_on(
         &mut self,
         mut job: StoreJob,

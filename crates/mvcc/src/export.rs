@@ -9,7 +9,7 @@ use crate::View;
 use crate::hash::{Shown, ShownMarks};
 use crate::record::bucket_key;
 use std::ops::ControlFlow;
-use tenet_store::{Place, ReadError, Rev};
+use tenet_store::{Place, ReadError, RecordInfo, Rev};
 
 /// The entries of one view.
 #[derive(Debug)]
@@ -51,16 +51,20 @@ impl Export {
         main > self.compacted || self.kept.marks().contains(place)
     }
 
+    /// All entries in revision order, without their values.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = RecordInfo> + '_ {
+        let infos = self.store.scan_infos(Rev::MIN);
+        infos.filter(|info| self.shows(info.rev.main, info.place))
+    }
+
     /// Gives `see` the key of each entry and the length of its value. Reads no value.
     ///
     /// # Errors
     /// The first that `see` gives.
     pub fn lengths<E>(&self, mut see: impl FnMut(&[u8], usize) -> Result<(), E>) -> Result<(), E> {
-        for info in self.store.scan_infos(Rev::MIN) {
-            if self.shows(info.rev.main, info.place) {
-                let (key, len) = bucket_key(info.rev, info.tombstone);
-                see(&key[..len], info.len)?;
-            }
+        for info in self.infos() {
+            let (key, len) = bucket_key(info.rev, info.tombstone);
+            see(&key[..len], info.len)?;
         }
         Ok(())
     }

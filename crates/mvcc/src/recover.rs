@@ -59,7 +59,7 @@ impl Mvcc {
             follow(&mut tree, &found, &cut).map_err(|reason| damaged(&path, 0, reason))?;
             live.insert(found.place);
         }
-        store.release_all_but(&live);
+        store.recovered(&live);
         let mut mvcc = Mvcc::from_parts(tree, store, cut.revision.get(), compacted);
         if compacted > head.compacted {
             mvcc.maintenance.resume(compacted);

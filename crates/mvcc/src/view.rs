@@ -1,6 +1,6 @@
 //! The readers' half: published states.
 
-use crate::hash::{self, CompactionHashes, HashJob, Shown, ShownMarks};
+use crate::hash::{self, CompactionHashes, HashJob, Shown};
 use crate::index::Tree;
 use crate::range::Reader;
 use crate::{KvHash, MvccError, RangeResult, Size};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tenet_base::crc::{self, Combiner};
 use tenet_base::{Index, Revision, Term};
 use tenet_proto::etcdserverpb::RangeRequest;
-use tenet_store::{Hot, Records, Rev};
+use tenet_store::{Hot, Records};
 
 /// Where readers get the newest published [`View`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -123,17 +123,11 @@ impl View {
     /// as Maintenance.Hash wants it.
     #[must_use]
     pub fn hash_all(&self, crc: u32) -> u32 {
-        let mut kept = ShownMarks::new(Shown::Kept, self.compacted, self.compacted);
-        let mut budget = usize::MAX;
-        kept.step(&self.tree, &self.store, &mut budget);
-        let marks = kept.marks();
         let mut combiner = Combiner::default();
-        self.store
-            .scan_infos(Rev::MIN)
-            .filter(|info| info.rev.main > self.compacted || marks.contains(info.place))
-            .fold(crc::extend(crc, b"key"), |crc, info| {
-                hash::extend(&mut combiner, crc, &info)
-            })
+        let begun = crc::extend(crc, b"key");
+        self.export()
+            .infos()
+            .fold(begun, |crc, info| hash::extend(&mut combiner, crc, &info))
     }
 
     /// How much room the store takes.

@@ -90,8 +90,6 @@ pub struct Done {
     pub(crate) manifest: Manifest,
     /// Bytes that were written.
     pub written_bytes: u64,
-    /// The new cut, if it is a new one.
-    pub cut: Option<Cut>,
     /// Whether the index was written.
     pub wrote_index: bool,
 }
@@ -133,12 +131,6 @@ impl Job {
             installed: false,
             written_bytes: 0,
         }
-    }
-
-    /// The cut that this job makes durable, if it does.
-    #[must_use]
-    pub fn cut(&self) -> Option<Cut> {
-        self.cut
     }
 
     /// The next operations for the disk, to be done in order. `None` once all was done.
@@ -284,7 +276,6 @@ impl Job {
             segments,
             manifest: self.manifest,
             written_bytes: self.written_bytes,
-            cut: self.cut,
             wrote_index: self.wrote_index,
         })
     }

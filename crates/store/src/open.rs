@@ -31,7 +31,7 @@ pub enum OpenError {
 /// A store that was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// The records. None is released: see [`Store::release_all_but`].
+    /// The records. None is released: see [`Store::recovered`].
     pub store: Store,
     /// What the files are.
     pub manifest: Manifest,

@@ -15,11 +15,11 @@
 
 use crate::file::FileId;
 use crate::job::{Done, Job, Sides, Source, bit};
-use crate::manifest::{Cut, Manifest};
+use crate::manifest::Manifest;
 use crate::marks::Marks;
 use crate::segment::{Segment, SegmentBuilder};
-use crate::view::{Placed, View, segment_of};
-use crate::{Patience, ReadError, Records, Rev, StoreSize};
+use crate::view::{Placed, View};
+use crate::{ReadError, Records, Rev, StoreSize};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,17 +73,18 @@ pub struct Store {
     dir: FilePath,
     manifest: Manifest,
     pending: SegmentBuilder,
-    /// The first `stored` of them are files.
-    sealed: Arc<Vec<Placed>>,
+    /// All that is not pending. The first `stored` of its sealed segments are files.
+    list: View,
     stored: usize,
-    /// Beside `sealed`, one for one.
+    /// Beside the sealed segments, one for one.
     released: Vec<Released>,
-    tail: Arc<Vec<Placed>>,
     tail_bytes: usize,
     last: Option<Rev>,
-    /// Bytes of `sealed` and `tail`.
+    /// Bytes of `list`.
     bytes: u64,
     released_bytes: u64,
+    /// The same of the files alone: whether to rewrite some is asked after each batch.
+    files: StoreSize,
     /// Records released so far, and how many of them the durable index does not name.
     releases: u64,
     droppable: u64,
@@ -97,10 +98,7 @@ impl Records for Store {
         if let Some(data) = self.pending.get(rev) {
             return Ok(Some(Bytes::copy_from_slice(data)));
         }
-        let Some((number, at)) = self.place(rev) else {
-            return Ok(None);
-        };
-        self.segment(number).data(at, Patience::Wait).map(Some)
+        self.list.get(rev)
     }
 }
 
@@ -132,13 +130,19 @@ impl Store {
             manifest,
             pending: SegmentBuilder::default(),
             stored: sealed.len(),
-            sealed: Arc::new(sealed),
+            list: View {
+                sealed: Arc::new(sealed),
+                tail: Arc::default(),
+            },
             released,
-            tail: Arc::default(),
             tail_bytes: 0,
             last,
             bytes,
             released_bytes: 0,
+            files: StoreSize {
+                total_bytes: bytes,
+                live_bytes: bytes,
+            },
             releases: 0,
             droppable: 0,
             job: None,
@@ -169,10 +173,7 @@ impl Store {
     /// Ends the batch of appends so far and gives a view that shows it.
     pub fn view(&mut self) -> View {
         self.end_batch();
-        View {
-            sealed: Arc::clone(&self.sealed),
-            tail: Arc::clone(&self.tail),
-        }
+        self.list.clone()
     }
 
     /// Says that no reader of later views will ask for this record; its room may be taken back.
@@ -180,14 +181,17 @@ impl Store {
     /// # Panics
     /// If there is no such record or it was released before: the index and the store disagree.
     pub fn release(&mut self, rev: Rev) {
-        let in_tail = |store: &Self| store.tail.first().is_some_and(|placed| placed.first <= rev);
+        let in_tail = |store: &Self| {
+            let first = store.list.tail.first();
+            first.is_some_and(|placed| placed.first <= rev)
+        };
         if in_tail(self) || !self.pending.is_empty() {
             self.end_batch();
             if in_tail(self) {
                 self.seal_tail();
             }
         }
-        let Some((number, at)) = self.place(rev) else {
+        let Some((number, at)) = self.list.place(rev) else {
             panic!("record {rev} released but not there: index and store disagree");
         };
         assert!(
@@ -197,21 +201,26 @@ impl Store {
     }
 
     fn mark_released(&mut self, number: usize, at: usize) -> bool {
-        let segment = &self.sealed[number].segment;
+        let segment = &self.list.sealed[number].segment;
         let new = self.released[number].insert(at, segment);
         if new {
-            self.released_bytes += segment.record_bytes(at);
+            let bytes = segment.record_bytes(at);
+            self.released_bytes += bytes;
             self.releases += 1;
+            if number < self.stored {
+                self.files.live_bytes -= bytes;
+            }
         }
         new
     }
 
-    /// Releases, after a recovery, every record that is not in `live`, a set of places of the
-    /// last view. The index from which `live` was made is durable, so their room may go at once.
-    pub fn release_all_but(&mut self, live: &Marks) {
-        for number in 0..self.sealed.len() {
-            for at in 0..self.sealed[number].segment.directory().len() {
-                let place = self.sealed[number].segment.info(number, at).place;
+    /// Tells the store, after a recovery, which of its records are `live`, a set of places of the
+    /// last view. All others are released: no durable index names them, so their room may go at
+    /// once.
+    pub fn recovered(&mut self, live: &Marks) {
+        for number in 0..self.list.sealed.len() {
+            for at in 0..self.list.sealed[number].segment.directory().len() {
+                let place = self.list.sealed[number].segment.info(number, at).place;
                 if !live.contains(place) {
                     self.mark_released(number, at);
                 }
@@ -228,20 +237,6 @@ impl Store {
             total_bytes,
             live_bytes: total_bytes - self.released_bytes,
         }
-    }
-
-    /// Bytes that are in memory only.
-    #[must_use]
-    pub fn unflushed_bytes(&self) -> u64 {
-        let sealed = self.sealed[self.stored..].iter().chain(self.tail.iter());
-        let sealed: u64 = sealed.map(|placed| placed.segment.bytes()).sum();
-        sealed + self.pending.bytes()
-    }
-
-    /// What is durable.
-    #[must_use]
-    pub fn durable(&self) -> Cut {
-        self.manifest.cut
     }
 
     /// Whether there is a durable cut.
@@ -282,8 +277,12 @@ impl Store {
         } else {
             self.droppable
         });
-        let unflushed = self.stored..self.sealed.len();
-        let sources = self.sources(unflushed.clone());
+        let unflushed = self.stored..self.list.sealed.len();
+        let sources = runs(&self.list.sealed[unflushed.clone()]).map(|run| Source {
+            segments: segments_of(run),
+            left_out: Vec::new(),
+        });
+        let sources = sources.collect();
         Job::new(
             self.dir.clone(),
             self.manifest.clone(),
@@ -291,26 +290,6 @@ impl Store {
             sources,
             Some(sides),
         )
-    }
-
-    /// The runs of segments that one file can hold.
-    fn sources(&self, range: Range<usize>) -> Vec<Source> {
-        let mut sources = Vec::new();
-        let mut rest = &self.sealed[range];
-        while !rest.is_empty() {
-            let mut len = 1;
-            while len < rest.len() && joinable(&rest[..len + 1]) {
-                len += 1;
-            }
-            let (group, after) = rest.split_at(len);
-            let segments = group.iter().map(|placed| Arc::clone(&placed.segment));
-            sources.push(Source {
-                segments: segments.collect(),
-                left_out: Vec::new(),
-            });
-            rest = after;
-        }
-        sources
     }
 
     /// Whether rewriting would give back much, so that an index should be made durable first if
@@ -333,8 +312,7 @@ impl Store {
             return None;
         }
         let range = self.rewrite_range()?;
-        let segments = self.sealed[range.clone()].iter();
-        let segments: Vec<_> = segments.map(|placed| Arc::clone(&placed.segment)).collect();
+        let segments = segments_of(&self.list.sealed[range.clone()]);
         let released = self.released[range.clone()].iter();
         let left_out = released.map(|released| released.bits.clone()).collect();
         self.job = Some(self.droppable);
@@ -368,15 +346,16 @@ impl Store {
         self.carry_over(&replaced, &segments, &mut new);
         let was_stored = replaced.start.max(self.stored.min(replaced.end)) - replaced.start;
         self.stored = self.stored - was_stored + segments.len();
-        let before: u64 = self.sealed[replaced.clone()]
+        let before: u64 = self.list.sealed[replaced.clone()]
             .iter()
             .map(|placed| placed.segment.bytes())
             .sum();
         let after: u64 = segments.iter().map(Segment::bytes).sum();
         self.bytes = self.bytes - before + after;
         let placed = segments.into_iter().map(|segment| Placed::new(segment, 0));
-        Arc::make_mut(&mut self.sealed).splice(replaced.clone(), placed);
+        Arc::make_mut(&mut self.list.sealed).splice(replaced.clone(), placed);
         self.released.splice(replaced, new);
+        self.files = self.count_files();
         self.manifest = manifest;
         assert!(
             self.manifest.segments.len() == self.stored,
@@ -391,7 +370,7 @@ impl Store {
     fn carry_over(&mut self, old: &Range<usize>, new: &[Segment], released: &mut [Released]) {
         let (mut file, mut at) = (0, 0);
         for number in old.clone() {
-            let segment = &self.sealed[number].segment;
+            let segment = &self.list.sealed[number].segment;
             for slot in 0..segment.directory().len() {
                 let rev = segment.directory().rev(slot);
                 let gone = self.released[number].contains(slot);
@@ -423,67 +402,66 @@ impl Store {
         self.wasteful().or_else(|| self.small())
     }
 
+    #[cfg(test)]
+    pub(crate) fn files(&self) -> StoreSize {
+        self.files
+    }
+
+    pub(crate) fn count_files(&self) -> StoreSize {
+        let mut files = StoreSize::default();
+        for at in 0..self.stored {
+            let bytes = self.list.sealed[at].segment.bytes();
+            files.total_bytes += bytes;
+            files.live_bytes += bytes - self.released[at].bytes;
+        }
+        files
+    }
+
     /// Files with the most that was released, once that is an eighth of all.
     fn wasteful(&self) -> Option<Range<usize>> {
-        let files = 0..self.stored;
-        let (bytes, gone) = files.clone().fold((0, 0), |(bytes, gone), at| {
-            let segment = &self.sealed[at].segment;
-            (bytes + segment.bytes(), gone + self.released[at].bytes)
-        });
+        let bytes = self.files.total_bytes;
+        let gone = bytes - self.files.live_bytes;
         if gone == 0 || gone * 8 < bytes {
             return None;
         }
         let share = |at: &usize| {
-            let bytes = self.sealed[*at].segment.bytes().max(1);
+            let bytes = self.list.sealed[*at].segment.bytes().max(1);
             (self.released[*at].bytes as u128 * 1_000_000 / u128::from(bytes)) as u64
         };
-        let worst = files.max_by_key(share)?;
+        let worst = (0..self.stored).max_by_key(share)?;
         let worth = |at: usize| share(&at) >= 100_000;
-        Some(self.grow(worst, self.stored, worth))
+        Some(self.grow(worst, worth))
     }
 
     /// The newest small files, once there are enough of them side by side.
     fn small(&self) -> Option<Range<usize>> {
-        let live = |at: usize| self.sealed[at].segment.bytes() - self.released[at].bytes;
+        let live = |at: usize| self.list.sealed[at].segment.bytes() - self.released[at].bytes;
         let mut start = self.stored;
         while start > 0 && live(start - 1) < SMALL_FILE_BYTES {
             start -= 1;
         }
         let enough = self.stored - start >= SMALL_FILES;
-        enough.then(|| self.grow(start, self.stored, |_| true))
+        enough.then(|| self.grow(start, |_| true))
     }
 
-    /// A run from `at` on as long as it is worth it and one file can hold what is left.
-    fn grow(&self, at: usize, end: usize, worth: impl Fn(usize) -> bool) -> Range<usize> {
+    /// A run of files from `at` on as long as it is worth it and one can hold what is left.
+    fn grow(&self, at: usize, worth: impl Fn(usize) -> bool) -> Range<usize> {
         let (mut read, mut kept) = (0, 0);
         let mut range = at..at;
-        while range.end < end && worth(range.end) {
-            let segment = &self.sealed[range.end].segment;
+        while range.end < self.stored && worth(range.end) {
+            let segment = &self.list.sealed[range.end].segment;
             read += segment.bytes();
             kept += segment.bytes() - self.released[range.end].bytes;
             let fits = range.is_empty()
                 || (read <= REWRITE_BYTES_MAX
                     && kept <= FILE_BYTES
-                    && joinable(&self.sealed[range.start..=range.end]));
+                    && joinable(&self.list.sealed[range.start..=range.end]));
             if !fits {
                 break;
             }
             range.end += 1;
         }
         range
-    }
-
-    fn place(&self, rev: Rev) -> Option<(usize, usize)> {
-        let number = segment_of(&self.sealed, &self.tail, rev)?;
-        let at = self.segment(number).directory().find(rev)?;
-        Some((number, at))
-    }
-
-    fn segment(&self, number: usize) -> &Segment {
-        match number.checked_sub(self.sealed.len()) {
-            None => &self.sealed[number].segment,
-            Some(in_tail) => &self.tail[in_tail].segment,
-        }
     }
 
     /// Moves what is pending to the tail.
@@ -493,7 +471,7 @@ impl Store {
         };
         self.bytes += segment.bytes();
         self.tail_bytes += segment.directory().data_bytes();
-        Arc::make_mut(&mut self.tail).push(Placed::new(segment, 0));
+        Arc::make_mut(&mut self.list.tail).push(Placed::new(segment, 0));
         if self.tail_bytes >= STORE_SEGMENT_BYTES {
             self.seal_tail();
         } else {
@@ -503,14 +481,14 @@ impl Store {
 
     /// Merges the newest segments while there are enough of one level.
     fn merge_tail(&mut self) {
-        while let Some(start) = self.tail.len().checked_sub(MERGE_FANIN) {
-            let level = self.tail[start].level;
-            let group = &self.tail[start..];
+        while let Some(start) = self.list.tail.len().checked_sub(MERGE_FANIN) {
+            let level = self.list.tail[start].level;
+            let group = &self.list.tail[start..];
             if group.iter().any(|placed| placed.level != level) || !joinable(group) {
                 return;
             }
             let merged = Placed::new(merge(group), level + 1);
-            let tail = Arc::make_mut(&mut self.tail);
+            let tail = Arc::make_mut(&mut self.list.tail);
             tail.truncate(start);
             tail.push(merged);
         }
@@ -518,23 +496,38 @@ impl Store {
 
     /// Makes sealed segments of the whole tail.
     fn seal_tail(&mut self) {
-        let tail = std::mem::take(&mut self.tail);
-        let mut rest = &tail[..];
-        while !rest.is_empty() {
-            let together = (1..=rest.len())
-                .rev()
-                .find(|&len| joinable(&rest[..len]))
-                .unwrap_or(1);
-            let placed = match &rest[..together] {
+        let tail = std::mem::take(&mut self.list.tail);
+        for run in runs(&tail) {
+            let placed = match run {
                 [one] => one.clone(),
                 group => Placed::new(merge(group), 0),
             };
-            Arc::make_mut(&mut self.sealed).push(placed);
+            Arc::make_mut(&mut self.list.sealed).push(placed);
             self.released.push(Released::default());
-            rest = &rest[together..];
         }
         self.tail_bytes = 0;
     }
+}
+
+fn segments_of(group: &[Placed]) -> Vec<Arc<Segment>> {
+    let segments = group.iter().map(|placed| Arc::clone(&placed.segment));
+    segments.collect()
+}
+
+/// Neighbours that one segment can hold, as many at a time as it can.
+fn runs(mut rest: &[Placed]) -> impl Iterator<Item = &[Placed]> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut len = 1;
+        while len < rest.len() && joinable(&rest[..=len]) {
+            len += 1;
+        }
+        let (run, after) = rest.split_at(len);
+        rest = after;
+        Some(run)
+    })
 }
 
 /// Whether one segment can hold the group: by its bytes and by the span of its revisions.

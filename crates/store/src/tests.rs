@@ -85,7 +85,7 @@ fn reopen(disk: &MemoryDisk) -> Option<(Store, i64)> {
     for info in view.scan_infos(behind) {
         marks.insert(info.place);
     }
-    store.release_all_but(&marks);
+    store.recovered(&marks);
     Some((store, opened.manifest.cut.revision.get()))
 }
 
@@ -186,6 +186,7 @@ impl World {
         }
         let infos: Vec<Rev> = view.scan_infos(Rev::MIN).map(|info| info.rev).collect();
         assert!(infos.iter().eq(shown.keys()));
+        assert_eq!(self.store.files(), self.store.count_files());
         assert_eq!(
             self.store.size().live_bytes,
             self.model

@@ -39,23 +39,19 @@ pub struct View {
 #[derive(Clone, Copy, Debug)]
 pub struct Hot<'a>(pub &'a View);
 
-/// The number of the segment that holds `rev` if any does, counting the tail behind the sealed
-/// ones.
-pub(crate) fn segment_of(sealed: &[Placed], tail: &[Placed], rev: Rev) -> Option<usize> {
-    let (list, base) = match tail.first() {
-        Some(first) if first.first <= rev => (tail, sealed.len()),
-        _ => (sealed, 0),
-    };
-    let after = list.partition_point(|placed| placed.first <= rev);
-    Some(base + after.checked_sub(1)?)
-}
-
 impl View {
+    /// The number of the segment that holds `rev` if any does, counting the tail behind the sealed
+    /// ones.
     fn segment_of(&self, rev: Rev) -> Option<usize> {
-        segment_of(&self.sealed, &self.tail, rev)
+        let (list, base) = match self.tail.first() {
+            Some(first) if first.first <= rev => (&self.tail, self.sealed.len()),
+            _ => (&self.sealed, 0),
+        };
+        let after = list.partition_point(|placed| placed.first <= rev);
+        Some(base + after.checked_sub(1)?)
     }
 
-    pub(crate) fn segment(&self, number: usize) -> Option<&Arc<Segment>> {
+    fn segment(&self, number: usize) -> Option<&Arc<Segment>> {
         let placed = match number.checked_sub(self.sealed.len()) {
             None => self.sealed.get(number),
             Some(in_tail) => self.tail.get(in_tail),
@@ -68,7 +64,7 @@ impl View {
     }
 
     /// The segment and the number in it of the record at `rev`.
-    fn place(&self, rev: Rev) -> Option<(usize, usize)> {
+    pub(crate) fn place(&self, rev: Rev) -> Option<(usize, usize)> {
         let number = self.segment_of(rev)?;
         let at = self.segment(number)?.directory().find(rev)?;
         Some((number, at))

@@ -26,7 +26,6 @@ use tenet_base::Rng;
 use tenet_base::disk::{
     Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
 };
-use tenet_base::memory_disk::short_read;
 use tenet_base::world::SplitMix64;
 
 /// How a simulated disk behaves when nothing is wrong with it.
@@ -410,7 +409,7 @@ impl FileReader for OpenFile {
     fn read(&self, offset: u64, len: usize) -> Result<Bytes, DiskError> {
         let bytes = self.file.read(offset, len);
         if bytes.len() < len {
-            return Err(short_read(&self.path, offset, len));
+            return Err(DiskError::short_read(&self.path, offset, len));
         }
         Ok(bytes)
     }
