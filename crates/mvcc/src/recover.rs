@@ -54,12 +54,14 @@ impl Mvcc {
         }
         let mut tree = builder.finish();
         let behind = Rev::new(head.revision + 1, 0);
+        let mut behind_index = 0;
         for found in view.scan(behind) {
             let found = found?;
             follow(&mut tree, &found, &cut).map_err(|reason| damaged(&path, 0, reason))?;
             live.insert(found.place);
+            behind_index += 1;
         }
-        store.recovered(&live);
+        store.recovered(&live, behind_index);
         let mut mvcc = Mvcc::from_parts(tree, store, cut.revision.get(), compacted);
         if compacted > head.compacted {
             mvcc.maintenance.resume(compacted);

@@ -215,9 +215,9 @@ impl Store {
     }
 
     /// Tells the store, after a recovery, which of its records are `live`, a set of places of the
-    /// last view. All others are released: no durable index names them, so their room may go at
-    /// once.
-    pub fn recovered(&mut self, live: &Marks) {
+    /// last view, and how many of them the durable index does not have yet. All others are
+    /// released: no durable index names them, so their room may go at once.
+    pub fn recovered(&mut self, live: &Marks, behind_index: u64) {
         for number in 0..self.list.sealed.len() {
             for at in 0..self.list.sealed[number].segment.directory().len() {
                 let place = self.list.sealed[number].segment.info(number, at).place;
@@ -227,6 +227,7 @@ impl Store {
             }
         }
         self.droppable = self.releases;
+        self.appended_since_index = behind_index;
     }
 
     /// How much room is taken, and how much of it by records that are not released.
@@ -245,7 +246,7 @@ impl Store {
         self.manifest.index.file.id > FileId(0)
     }
 
-    /// Records appended since the last index was begun.
+    /// Records that the last index begun does not have.
     #[must_use]
     pub fn appended_since_index(&self) -> u64 {
         self.appended_since_index

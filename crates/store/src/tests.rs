@@ -82,10 +82,12 @@ fn reopen(disk: &MemoryDisk) -> Option<(Store, i64)> {
         marks.insert(info.place);
     }
     let behind = Rev::new(opened.manifest.index.revision.get() + 1, 0);
+    let mut behind_index = 0;
     for info in view.scan_infos(behind) {
         marks.insert(info.place);
+        behind_index += 1;
     }
-    store.recovered(&marks);
+    store.recovered(&marks, behind_index);
     Some((store, opened.manifest.cut.revision.get()))
 }
 

@@ -283,6 +283,8 @@ fn a_large_store_comes_back_from_index_and_records() {
             let at = left.revision().0 - back;
             assert_eq!(left.hash_kv(at), right.hash_kv(at));
         }
+        let behind = |mvcc: &Mvcc| mvcc.store().appended_since_index();
+        assert_eq!(behind(&mvcc), behind(&recovered), "round {round}");
         let (left, right) = (mvcc.size(), recovered.size());
         assert_eq!(left.db_in_use_bytes, right.db_in_use_bytes, "round {round}");
         if round % 5 == 0 {
