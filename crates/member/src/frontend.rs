@@ -17,8 +17,8 @@ use tenet_proto::etcdserverpb::{
 };
 use tenet_proto::prost::Message as _;
 use tenet_state::{
-    Quota, Response, StateViews, check_delete_range, check_put, check_txn, lease_grant_cost,
-    put_cost, read_hash_kv, read_range, read_range_cached, read_txn, txn_cost,
+    CannotRead, Quota, Response, StateViews, check_delete_range, check_put, check_txn,
+    lease_grant_cost, put_cost, read_hash_kv, read_range, read_range_cached, read_txn, txn_cost,
 };
 
 /// Limits that flags can change.
@@ -210,7 +210,7 @@ impl Frontend {
     ///
     /// # Errors
     /// A compacted or future revision.
-    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ApiError> {
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, CannotRead> {
         let view = self.views.load();
         let mut response = read_range(&view.kv, request)?;
         self.complete_header(&mut response.header);
@@ -221,7 +221,10 @@ impl Frontend {
     ///
     /// # Errors
     /// As [`Frontend::range`].
-    pub fn range_cached(&self, request: &RangeRequest) -> Result<Option<RangeResponse>, ApiError> {
+    pub fn range_cached(
+        &self,
+        request: &RangeRequest,
+    ) -> Result<Option<RangeResponse>, CannotRead> {
         let view = self.views.load();
         let mut response = read_range_cached(&view.kv, request)?;
         if let Some(response) = &mut response {
@@ -234,7 +237,7 @@ impl Frontend {
     ///
     /// # Errors
     /// A compacted or future revision.
-    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, ApiError> {
+    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
         let view = self.views.load();
         let mut response = read_txn(&view.kv, request)?;
         self.complete_header(&mut response.header);
@@ -245,7 +248,7 @@ impl Frontend {
     ///
     /// # Errors
     /// A compacted or future revision.
-    pub fn hash_kv(&self, request: &HashKvRequest) -> Result<HashKvResponse, ApiError> {
+    pub fn hash_kv(&self, request: &HashKvRequest) -> Result<HashKvResponse, CannotRead> {
         let mut response = read_hash_kv(&self.views.load().kv, request)?;
         self.complete_header(&mut response.header);
         Ok(response)

@@ -28,7 +28,7 @@ use tenet_proto::etcdserverpb::{
     ResponseHeader, StatusResponse, TxnRequest, TxnResponse, alarm_request,
 };
 use tenet_state::{
-    Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
+    CannotRead, Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -235,7 +235,7 @@ impl Node {
             self.read_barrier().await?;
         }
         self.0.metrics.ranges.add(1);
-        match self.0.frontend.range_cached(&request)? {
+        match self.0.frontend.range_cached(&request).map_err(told)? {
             Some(response) => Ok(response),
             None => self.range_cold(request).await,
         }
@@ -246,9 +246,9 @@ impl Node {
         let permit = self.0.cold_reads.acquire().await;
         let node = self.clone();
         let read = tokio::task::spawn_blocking(move || node.0.frontend.range(&request));
-        let response = read.await.unwrap_or(Err(ApiError::Stopped));
+        let response = read.await.map_err(|_| ApiError::Stopped)?;
         drop(permit);
-        response
+        response.map_err(told)
     }
 
     /// Opens a session for one stream of watches.
@@ -322,7 +322,7 @@ impl Node {
             if !is_serializable(&request) {
                 self.read_barrier().await?;
             }
-            return self.0.frontend.read_txn(&request);
+            return self.0.frontend.read_txn(&request).map_err(told);
         }
         match self.write(Write::Txn(request)).await? {
             Response::Txn(response) => {
@@ -402,7 +402,7 @@ impl Node {
     pub async fn hash_kv(&self, request: HashKvRequest) -> Result<HashKvResponse, ApiError> {
         let node = self.clone();
         let hashed = tokio::task::spawn_blocking(move || node.0.frontend.hash_kv(&request));
-        hashed.await.map_err(|_| ApiError::Stopped)?
+        hashed.await.map_err(|_| ApiError::Stopped)?.map_err(told)
     }
 
     /// The hash of everything.
@@ -639,7 +639,8 @@ impl Iterator for RangeStream {
     fn next(&mut self) -> Option<Self::Item> {
         let frontend = &self.node.0.frontend;
         let chunk = self.chunks.next(&frontend.views().load().kv)?;
-        Some(chunk.map_err(api_error).map(|chunk| {
+        let chunk = chunk.map_err(|error| told(error.into()));
+        Some(chunk.map(|chunk| {
             let mut response = RangeResponse {
                 kvs: chunk.kvs,
                 ..RangeResponse::default()
@@ -658,15 +659,12 @@ impl Iterator for RangeStream {
     }
 }
 
-fn api_error(error: tenet_mvcc::MvccError) -> ApiError {
-    match error {
-        tenet_mvcc::MvccError::Compacted => ApiError::Compacted,
-        tenet_mvcc::MvccError::FutureRevision => ApiError::FutureRevision,
-        tenet_mvcc::MvccError::Read(error) => {
-            tracing::error!(%error, "a value cannot be read");
-            ApiError::Corrupt
-        }
+/// What a client is told of a read that failed. What the store says is for the operator.
+fn told(error: CannotRead) -> ApiError {
+    if let CannotRead::Store(error) = &error {
+        tracing::error!(%error, "a value cannot be read");
     }
+    error.into()
 }
 
 pub(crate) fn unexpected<T>(response: &Response) -> Result<T, ApiError> {

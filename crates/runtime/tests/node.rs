@@ -143,6 +143,51 @@ async fn flushes_let_the_log_go_and_restarts_start_from_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_value_is_told_and_not_given_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = Options {
+        snapshot_count: 50,
+        ..options(dir.path())
+    };
+    let node = start(&few).unwrap();
+    node.put(put("early", "a value to be damaged"))
+        .await
+        .unwrap();
+    for n in 0..100 {
+        node.put(put("later", &n.to_string())).await.unwrap();
+    }
+    node.stop().await;
+    drop(node);
+
+    let store = few.data_dir.join("member/store");
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(store).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let wanted = b"a value to be damaged";
+        if let Some(at) = bytes.windows(wanted.len()).position(|w| w == wanted) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1, "one file has the value");
+
+    let node = start(&few).unwrap();
+    assert_eq!(value_of(&node, "later").await.as_deref(), Some("99"));
+    assert_eq!(
+        node.range(get("early")).await.unwrap_err(),
+        ApiError::Corrupt
+    );
+    let keys_only = RangeRequest {
+        keys_only: true,
+        ..get("early")
+    };
+    assert_eq!(node.range(keys_only).await.unwrap().count, 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writers_each_get_a_revision_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let node = start(&options(dir.path())).unwrap();

@@ -1,6 +1,7 @@
 //! Puts and deletes inside one write transaction, with the leases of the keys that they touch.
 
 use crate::lease::Leases;
+use crate::read::CannotRead;
 use tenet_base::LeaseId;
 use tenet_mvcc::{Mvcc, MvccError, RangeResult, WriteTxn};
 use tenet_proto::ApiError;
@@ -178,9 +179,5 @@ pub(crate) fn range_response(revision: i64, result: RangeResult) -> RangeRespons
 
 /// The error that etcd's API has for one of the store's.
 pub(crate) fn api_error(error: MvccError) -> ApiError {
-    match error {
-        MvccError::Compacted => ApiError::Compacted,
-        MvccError::FutureRevision => ApiError::FutureRevision,
-        MvccError::Read(_) => ApiError::Corrupt,
-    }
+    CannotRead::from(error).into()
 }

@@ -1,19 +1,57 @@
 //! Reading a published view, on whatever thread asks.
 
-use crate::kv::{api_error, header, range_response};
+use crate::kv::{header, range_response};
 use crate::txn;
-use tenet_mvcc::View;
+use tenet_mvcc::{MvccError, View};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     HashKvRequest, HashKvResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
+use tenet_store::ReadError;
+
+/// Why a read has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRead {
+    /// The request asks for what there is not.
+    #[error("{0}")]
+    Refused(ApiError),
+    /// The store cannot give a value, which an operator has to hear of.
+    #[error(transparent)]
+    Store(Box<ReadError>),
+}
+
+impl From<ApiError> for CannotRead {
+    fn from(error: ApiError) -> Self {
+        CannotRead::Refused(error)
+    }
+}
+
+impl From<MvccError> for CannotRead {
+    fn from(error: MvccError) -> Self {
+        CannotRead::Refused(match error {
+            MvccError::Compacted => ApiError::Compacted,
+            MvccError::FutureRevision => ApiError::FutureRevision,
+            MvccError::Read(error) => return CannotRead::Store(error),
+        })
+    }
+}
+
+/// What a client is told.
+impl From<CannotRead> for ApiError {
+    fn from(error: CannotRead) -> Self {
+        match error {
+            CannotRead::Refused(error) => error,
+            CannotRead::Store(_) => ApiError::Corrupt,
+        }
+    }
+}
 
 /// Answers a range. The request must have passed [`crate::check_range`].
 ///
 /// # Errors
-/// `Compacted`, `FutureRevision`, `Corrupt` if a value cannot be read.
-pub fn read_range(view: &View, request: &RangeRequest) -> Result<RangeResponse, ApiError> {
-    let result = view.range(request).map_err(api_error)?;
+/// `Compacted`, `FutureRevision`, or what the store says.
+pub fn read_range(view: &View, request: &RangeRequest) -> Result<RangeResponse, CannotRead> {
+    let result = view.range(request)?;
     Ok(range_response(view.revision().get(), result))
 }
 
@@ -24,11 +62,11 @@ pub fn read_range(view: &View, request: &RangeRequest) -> Result<RangeResponse, 
 pub fn read_range_cached(
     view: &View,
     request: &RangeRequest,
-) -> Result<Option<RangeResponse>, ApiError> {
+) -> Result<Option<RangeResponse>, CannotRead> {
     match view.range_cached(request) {
         Ok(result) => Ok(Some(range_response(view.revision().get(), result))),
         Err(error) if error.is_cold() => Ok(None),
-        Err(error) => Err(api_error(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -40,7 +78,7 @@ pub fn read_range_cached(
 ///
 /// # Panics
 /// If the path that the transaction takes holds anything but ranges.
-pub fn read_txn(view: &View, request: &TxnRequest) -> Result<TxnResponse, ApiError> {
+pub fn read_txn(view: &View, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
     txn::read(view, request)
 }
 
@@ -49,8 +87,8 @@ pub fn read_txn(view: &View, request: &TxnRequest) -> Result<TxnResponse, ApiErr
 ///
 /// # Errors
 /// `Compacted`, `FutureRevision`.
-pub fn read_hash_kv(view: &View, request: &HashKvRequest) -> Result<HashKvResponse, ApiError> {
-    let hash = view.hash_kv(request.revision).map_err(api_error)?;
+pub fn read_hash_kv(view: &View, request: &HashKvRequest) -> Result<HashKvResponse, CannotRead> {
+    let hash = view.hash_kv(request.revision)?;
     Ok(HashKvResponse {
         header: header(view.revision().get()),
         hash: hash.hash,

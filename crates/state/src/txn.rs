@@ -5,6 +5,7 @@
 
 use crate::kv::{Writer, api_error, header, range_response};
 use crate::lease::Leases;
+use crate::read::CannotRead;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use tenet_base::LeaseId;
@@ -297,8 +298,8 @@ fn execute_nested(writer: &mut Writer<'_>, path: &Path<'_>) -> TxnResponse {
 }
 
 /// Answers a read-only transaction from a view.
-pub(crate) fn read(view: &View, request: &TxnRequest) -> Result<TxnResponse, ApiError> {
-    let path = Path::choose(view, request).map_err(api_error)?;
+pub(crate) fn read(view: &View, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
+    let path = Path::choose(view, request)?;
     let compacted = view
         .compact_revision()
         .map_or(-1, |revision| revision.get());
@@ -311,7 +312,7 @@ pub(crate) fn read(view: &View, request: &TxnRequest) -> Result<TxnResponse, Api
     let revision = view.revision().get();
     let mut responses = Vec::with_capacity(path.ops.len());
     for range in ranges_of(path.ops) {
-        let result = view.range(range).map_err(api_error)?;
+        let result = view.range(range)?;
         responses.push(ResponseOp {
             response: Some(Response::ResponseRange(range_response(revision, result))),
         });

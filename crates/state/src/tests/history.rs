@@ -95,13 +95,13 @@ impl Replay {
 
     fn range(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         check_range(request)?;
-        read_range(&self.state.views().load().kv, request)
+        Ok(read_range(&self.state.views().load().kv, request)?)
     }
 
     fn txn(&mut self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, ApiError> {
         check_txn(request, 128)?;
         if is_read_only(request) {
-            return read_txn(&self.state.views().load().kv, request);
+            return Ok(read_txn(&self.state.views().load().kv, request)?);
         }
         let (logged, result) = self.request();
         assert_eq!(logged.txn.as_deref(), Some(request));
@@ -148,7 +148,7 @@ impl Replay {
             }
             "Maintenance/HashKV" => {
                 let response = read_hash_kv(&self.state.views().load().kv, &decode(&call.request));
-                response.map(|r| r.encode_to_vec())
+                Ok(response?.encode_to_vec())
             }
             "Maintenance/Hash" => {
                 while self.next().is_some() {}

@@ -380,7 +380,7 @@ proptest! {
                 Step::Txn(txn) => {
                     if is_read_only(&txn) {
                         let read = read_txn(&machine.0.views().load().kv, &txn);
-                        prop_assert_eq!(read, twin.clone().txn(&txn));
+                        prop_assert_eq!(read.map_err(ApiError::from), twin.clone().txn(&txn));
                     }
                     let request = InternalRaftRequest { txn: Some(txn.clone().into()), ..Default::default() };
                     let found = machine.apply(request);
