@@ -12,35 +12,17 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tenet_bolt::{Content, Db, Planner, Writer};
+use tenet_fuzz::Input;
 
 const PAGE: usize = 4096;
 
 type Buckets = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
 
-/// Takes bytes off the input; zeros behind its end.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
-    fn number(&mut self) -> usize {
-        usize::from(self.byte()) << 8 | usize::from(self.byte())
-    }
-}
-
 /// Buckets whose shape the input decides: many small entries, few large ones, none.
 fn buckets(input: &mut Input<'_>) -> Buckets {
     let mut buckets = Buckets::new();
     for bucket in 0..1 + input.byte() % 4 {
-        let (entries, key_len, value_len) = (input.byte(), input.byte(), input.number() % 6_000);
+        let (entries, key_len, value_len) = (input.byte(), input.byte(), input.pair() % 6_000);
         let entry = |at: u8| {
             let mut key = vec![at; 1 + usize::from(key_len)];
             key[0] = at;
@@ -111,10 +93,10 @@ fuzz_target!(|data: &[u8]| {
         if input.0.is_empty() {
             break;
         }
-        let page = input.number() % (file.len() / PAGE);
+        let page = input.pair() % (file.len() / PAGE);
         // What matters most stands at the beginnings of pages.
         let within = match input.byte() % 4 {
-            0 => input.number() % PAGE,
+            0 => input.pair() % PAGE,
             _ => usize::from(input.byte()),
         };
         let byte = &mut file[page * PAGE + within];

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use tenet_base::{Index, MemberId};
+use tenet_fuzz::Input;
 use tenet_proto::raftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
 use tenet_raft::{Config, MemoryLog, Raft, confchange};
 
@@ -24,34 +25,6 @@ use tenet_raft::{Config, MemoryLog, Raft, confchange};
 const KEPT_MAX: usize = 64;
 /// Moves of one input.
 const MOVES_MAX: usize = 512;
-
-struct Bytestream<'a>(&'a [u8]);
-
-impl Bytestream<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn bytes(&mut self, count: usize) -> &[u8] {
-        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-
-    /// Mostly small, sometimes enormous.
-    fn number(&mut self) -> u64 {
-        match self.byte() {
-            255 => u64::MAX,
-            254 => u64::MAX / 2,
-            253 => u64::from(self.byte()) << 56,
-            small => u64::from(small % 32),
-        }
-    }
-}
 
 struct Cluster {
     members: Vec<Raft<MemoryLog>>,
@@ -141,7 +114,7 @@ fn apply(raft: &mut Raft<MemoryLog>, entry: &Entry) {
 
 /// Overwrites some fields. Acknowledgements, votes and commit indexes of an honest peer are not
 /// forged: a member has to believe those.
-fn mutate(message: &mut Message, input: &mut Bytestream<'_>) {
+fn mutate(message: &mut Message, input: &mut Input<'_>) {
     for _ in 0..1 + input.byte() % 3 {
         match input.byte() % 9 {
             0 => message.term = input.number(),
@@ -174,7 +147,7 @@ fn is_fair(message: &Message, raft: &Raft<MemoryLog>) -> bool {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut input = Bytestream(data);
+    let mut input = Input(data);
     let mut cluster = Cluster::new(input.byte());
     for _ in 0..MOVES_MAX {
         if input.0.is_empty() {

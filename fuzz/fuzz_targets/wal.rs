@@ -9,60 +9,11 @@
 
 #![no_main]
 
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tenet_base::crc;
-use tenet_base::disk::{DiskError, DiskView, FilePath};
-
-/// A directory of segments in memory.
-struct Segments(Vec<(String, Vec<u8>)>);
-
-impl DiskView for Segments {
-    fn list(&self, _: &FilePath) -> Result<Option<Vec<String>>, DiskError> {
-        Ok(Some(self.0.iter().map(|(name, _)| name.clone()).collect()))
-    }
-
-    fn len(&self, path: &FilePath) -> Result<Option<u64>, DiskError> {
-        Ok(self.find(path).map(|bytes| bytes.len() as u64))
-    }
-
-    fn read_at(&self, path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError> {
-        let bytes = self.find(path).expect("only listed files are read");
-        let begin = (offset as usize).min(bytes.len());
-        let end = begin.saturating_add(len).min(bytes.len());
-        Ok(Bytes::copy_from_slice(&bytes[begin..end]))
-    }
-}
-
-impl Segments {
-    fn find(&self, path: &FilePath) -> Option<&Vec<u8>> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == path.name())
-            .map(|(_, bytes)| bytes)
-    }
-}
-
-/// Takes bytes off the input; zeros behind its end.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((first, rest)) => {
-                self.0 = rest;
-                *first
-            }
-            None => 0,
-        }
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let (taken, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        taken.to_vec()
-    }
-}
+use tenet_base::disk::FilePath;
+use tenet_base::memory_disk::MemoryDisk;
+use tenet_fuzz::Input;
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -93,7 +44,8 @@ fn frame(kind: u8, data: &[u8], sum: &mut u32, out: &mut Vec<u8>) {
     out.resize(out.len() + pad, 0);
 }
 
-fn segments(data: &[u8]) -> Segments {
+/// The contents of segments, each under its name.
+fn segments(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut input = Input(data);
     let mut files = Vec::new();
     let mut sum = 0;
@@ -112,34 +64,38 @@ fn segments(data: &[u8]) -> Segments {
         for _ in 0..input.byte() % 12 {
             let (kind, len) = (1 + input.byte() % 6, usize::from(input.byte() % 40));
             let data = input.bytes(len);
-            frame(kind, &data, &mut sum, &mut bytes);
+            frame(kind, data, &mut sum, &mut bytes);
         }
         bytes.resize(bytes.len() + usize::from(input.byte()), 0);
         // Damage after the fact.
         for _ in 0..input.byte() % 4 {
-            let at = usize::from(input.byte()) << 8 | usize::from(input.byte());
+            let at = input.pair();
             let value = input.byte();
             let len = bytes.len();
             bytes[at % len] = value;
         }
         files.push((format!("{number:016x}-{first_index:016x}.wal"), bytes));
     }
-    Segments(files)
+    files
 }
 
 fuzz_target!(|data: &[u8]| {
     let segments = segments(data);
     let dir = FilePath::new("wal");
     #[cfg(feature = "planted")]
-    if segments.0[0].1.len() % 64 == 40 {
-        let bytes = &segments.0[0].1;
+    if segments[0].1.len() % 64 == 40 {
+        let bytes = &segments[0].1;
         // SAFETY: none; this is the planted mistake.
         std::hint::black_box(unsafe { *bytes.as_ptr().add(bytes.capacity() + 8) });
     }
-    if let Ok(opened) = tenet_wal::open(&segments, &dir, None) {
+    let mut disk = MemoryDisk::default();
+    for (name, bytes) in segments {
+        disk.put(&dir.join(&name), bytes);
+    }
+    if let Ok(opened) = tenet_wal::open(&disk, &dir, None) {
         let last = opened.entries.last().map_or(0, |entry| entry.index);
         assert!(opened.hard_state.commit <= last.max(opened.start.index.get()));
-        let again = tenet_wal::open(&segments, &dir, None).expect("what opened opens again");
+        let again = tenet_wal::open(&disk, &dir, None).expect("what opened opens again");
         assert_eq!(again.entries, opened.entries);
     }
 });
