@@ -301,6 +301,11 @@ func (s *seat) catchUp(ctx context.Context, only *session, id int64) error {
 					return false
 				}
 			}
+			for i, w := range on.watches {
+				if only == nil || i == id {
+					w.settled = max(w.settled, s.ownNewest())
+				}
+			}
 			return true
 		})
 		if err != nil {
@@ -339,7 +344,7 @@ func (s *seat) noteSettled(revision int64) {
 	for _, on := range append(slices.Collect(maps.Values(s.sessions)), s.journal) {
 		on.mu.Lock()
 		for _, w := range on.watches {
-			w.last = max(w.last, revision)
+			w.last, w.settled = max(w.last, revision), max(w.settled, revision)
 		}
 		on.mu.Unlock()
 	}
@@ -437,6 +442,9 @@ func (s *seat) resume(ctx context.Context) answer {
 		return failed(err)
 	}
 	s.journal = opened
+	if w := journal.watches[0]; w != nil {
+		w.settled = w.last
+	}
 	if _, err := s.resumeWatch(ctx, opened, 0, journal.watches[0]); err != nil {
 		return failed(err)
 	}
@@ -462,13 +470,15 @@ func (s *seat) resume(ctx context.Context) answer {
 	return all
 }
 
+// resumeWatch begins where it was settled that all had come, and forgets what came after: that
+// comes again.
 func (s *seat) resumeWatch(ctx context.Context, on *session, id int64, old *watch) (*pb.WatchResponse, error) {
 	if old == nil {
 		return nil, errors.New("there is no watch to resume")
 	}
 	ask := proto.Clone(old.ask).(*pb.WatchCreateRequest)
 	ask.WatchId = id
-	ask.StartRevision = old.last + 1
+	ask.StartRevision = old.settled + 1
 	created, err := on.create(ctx, ask)
 	if err != nil {
 		return nil, err
@@ -476,8 +486,11 @@ func (s *seat) resumeWatch(ctx context.Context, on *session, id int64, old *watc
 	on.mu.Lock()
 	defer on.mu.Unlock()
 	if w := on.watches[id]; w != nil {
-		w.events = append(old.events, w.events...)
-		w.checked, w.due, w.told = old.checked, old.due, old.told
+		kept := slices.DeleteFunc(old.events, func(event *mvccpb.Event) bool {
+			return event.Kv.ModRevision > old.settled
+		})
+		w.events = append(kept, w.events...)
+		w.checked, w.due, w.told = old.checked, old.due, min(old.told, old.settled)
 	}
 	return created, nil
 }

@@ -60,6 +60,12 @@ type watch struct {
 	parts  []*mvccpb.Event
 	// The newest revision up to which it has everything, and told by a response without events.
 	last, told int64
+	// The newest revision of an event that came. A notice of progress may have been on its way since
+	// before all was known to have come, but not since before an event.
+	newest int64
+	// What is known, at the same step of a history on every server, to have come. A watch is resumed
+	// from there: how far it really was when a server was killed depends on the moment.
+	settled int64
 	// Ended by a compaction; the id stays taken.
 	compacted bool
 }
@@ -187,7 +193,7 @@ func (s *session) takeCreated(r *pb.WatchResponse) {
 		if from == 0 {
 			from = r.Header.GetRevision() + 1
 		}
-		s.watches[r.WatchId] = &watch{ask: s.asked, from: from, last: from - 1}
+		s.watches[r.WatchId] = &watch{ask: s.asked, from: from, last: from - 1, settled: from - 1}
 	}
 	s.asked = nil
 }
@@ -211,7 +217,7 @@ func (s *session) takeEvents(w *watch, r *pb.WatchResponse) {
 		switch {
 		case !w.ask.ProgressNotify:
 			s.breaks("%d: a response without events", id)
-		case len(w.parts) > 0 || revision < w.last:
+		case len(w.parts) > 0 || revision < w.newest:
 			s.breaks("%d: progress to %d, but not all before it has come", id, revision)
 		}
 		w.told = max(w.told, revision)
@@ -242,7 +248,7 @@ func (s *session) takeEvents(w *watch, r *pb.WatchResponse) {
 		}
 		newest = max(newest, at)
 	}
-	w.last = newest
+	w.last, w.newest = newest, newest
 	w.events = append(w.events, whole...)
 }
 
