@@ -115,16 +115,6 @@ func restore(t *testing.T, of side, snapshot string, flags ...string) string {
 	return folder
 }
 
-func clientOf(t *testing.T, s *server.Server) *clientv3.Client {
-	t.Helper()
-	client, err := s.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
-}
-
 // save takes a snapshot with a tool.
 func save(t *testing.T, tool []string, s *server.Server) string {
 	t.Helper()
@@ -140,7 +130,7 @@ func save(t *testing.T, tool []string, s *server.Server) string {
 // contents is everything that can be seen of a server through its API but for ids of members.
 func contents(t *testing.T, s *server.Server) string {
 	t.Helper()
-	client := clientOf(t, s)
+	client := server.ClientOf(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	var text strings.Builder

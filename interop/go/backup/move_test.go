@@ -19,7 +19,7 @@ import (
 // fill writes a history with everything that a snapshot has to keep.
 func fill(t *testing.T, s *server.Server) {
 	t.Helper()
-	client := clientOf(t, s)
+	client := server.ClientOf(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	must := func(err error) {
@@ -106,7 +106,7 @@ func goesOn(t *testing.T, s *server.Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
-	if _, err := clientOf(t, s).Put(ctx, "goes", "on"); err != nil {
+	if _, err := server.ClientOf(t, s).Put(ctx, "goes", "on"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -176,14 +176,14 @@ func TestBumpedRevision(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	for _, s := range []*server.Server{got, want} {
-		answer, err := clientOf(t, s).Put(ctx, "plain", "next")
+		answer, err := server.ClientOf(t, s).Put(ctx, "plain", "next")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if answer.Header.Revision != 1_000_377 {
 			t.Errorf("revision %d behind a bump", answer.Header.Revision)
 		}
-		_, err = clientOf(t, s).Get(ctx, "plain", clientv3.WithRev(1_000_375))
+		_, err = server.ClientOf(t, s).Get(ctx, "plain", clientv3.WithRev(1_000_375))
 		if err == nil || !strings.Contains(err.Error(), "compacted") {
 			t.Errorf("a read below the bump: %v", err)
 		}

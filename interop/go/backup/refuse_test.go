@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"tenet.test/interop/server"
 )
 
 // lastLine is what a tool says at its end; before it come log lines.
@@ -162,7 +164,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 	copied := filepath.Join(of.Folder(), "data", "member", "snap", "db")
 	taken := start(t, tested, restore(t, tested, copied, "--skip-hash-check"))
-	answer, err := clientOf(t, taken).Get(context.Background(), "goes")
+	answer, err := server.ClientOf(t, taken).Get(context.Background(), "goes")
 	if err != nil || answer.Count != 1 {
 		t.Errorf("%v %v", answer, err)
 	}

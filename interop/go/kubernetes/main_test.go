@@ -5,7 +5,6 @@ package kubernetes
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -19,29 +18,7 @@ import (
 var shared *server.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	folder, err := os.MkdirTemp("", "interop")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(folder)
-	binary, err := server.Binary()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	flags := []string{"--watch-progress-notify-interval", "1s"}
-	shared, err = server.Start(server.Options{Binary: binary, Folder: folder, Flags: flags})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer shared.Close()
-	return m.Run()
+	os.Exit(server.RunWith(&shared, m, "--watch-progress-notify-interval", "1s"))
 }
 
 // bench is one resource of an apiserver: a client of its own and the keys under a prefix.

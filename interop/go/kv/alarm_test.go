@@ -8,6 +8,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"tenet.test/interop/server"
 )
 
 const noSpace = "etcdserver: mvcc: database space exceeded"
@@ -21,9 +23,9 @@ func showAlarms(answer *pb.AlarmResponse) string {
 }
 
 func TestAlarmsAreRaisedListedAndDisarmed(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
-	maintenance := pb.NewMaintenanceClient(rawOf(t, own))
+	maintenance := pb.NewMaintenanceClient(server.RawOf(t, own))
 	step := func(name string, ask *pb.AlarmRequest, want string) {
 		t.Helper()
 		answer, err := maintenance.Alarm(b.ctx, ask)
@@ -70,9 +72,9 @@ func TestAlarmsAreRaisedListedAndDisarmed(t *testing.T) {
 
 func TestQuotaIsReachedAndSpaceIsRecovered(t *testing.T) {
 	const quota = 16 << 20
-	own := ownServer(t, "--quota-backend-bytes", fmt.Sprint(quota))
+	own := server.For(t, "--quota-backend-bytes", fmt.Sprint(quota))
 	b := benchOn(t, own)
-	maintenance := pb.NewMaintenanceClient(rawOf(t, own))
+	maintenance := pb.NewMaintenanceClient(server.RawOf(t, own))
 	value := bytes.Repeat([]byte("v"), 1<<20)
 	put := func(i int) error {
 		_, err := b.kv.Put(b.ctx, &pb.PutRequest{Key: b.key(fmt.Sprintf("k%02d", i)), Value: value})

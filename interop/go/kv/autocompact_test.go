@@ -5,12 +5,14 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"tenet.test/interop/server"
 )
 
 // A history that is older than the period goes by itself, and what is newest stays.
 func TestHistoryGoesByItself(t *testing.T) {
-	own := ownServer(t, "--auto-compaction-retention=2s")
-	client, ctx := clientOf(t, own), contextOf(t)
+	own := server.For(t, "--auto-compaction-retention=2s")
+	client, ctx := server.ClientOf(t, own), contextOf(t)
 	first, err := client.Put(ctx, "a", "1")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+
+	"tenet.test/interop/server"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 )
 
 func TestCompaction(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	if b.base != 1 {
 		t.Fatalf("a fresh server is at revision %d, want 1", b.base)
@@ -72,7 +74,7 @@ func TestCompaction(t *testing.T) {
 }
 
 func TestCompactionOfAFreshServer(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	answer, err := b.kv.Compact(b.ctx, &pb.CompactionRequest{Revision: 1})
 	if err != nil {

@@ -32,7 +32,7 @@ func newLeaseBench(t *testing.T) *leaseBench { return leaseBenchOn(t, shared) }
 
 func leaseBenchOn(t *testing.T, s *server.Server) *leaseBench {
 	t.Helper()
-	return &leaseBench{benchOn(t, s), pb.NewLeaseClient(rawOf(t, s))}
+	return &leaseBench{benchOn(t, s), pb.NewLeaseClient(server.RawOf(t, s))}
 }
 
 func (b *leaseBench) grant(id, ttl int64) {
@@ -242,7 +242,7 @@ func TestLeaseTimeToLive(t *testing.T) {
 }
 
 func TestLeaseLeasesAreSortedByTheirEnd(t *testing.T) {
-	b := leaseBenchOn(t, ownServer(t))
+	b := leaseBenchOn(t, server.For(t))
 	list := func() string {
 		answer, err := b.lease.LeaseLeases(b.ctx, &pb.LeaseLeasesRequest{})
 		if err != nil {
@@ -347,7 +347,7 @@ func TestLeasesEndInTimeAndTakeTheirKeysAtOneRevisionEach(t *testing.T) {
 }
 
 func TestTheOfficialClientKeepsALeaseAlive(t *testing.T) {
-	client := clientOf(t, shared)
+	client := server.ClientOf(t, shared)
 	ctx := contextOf(t)
 	lease, err := client.Grant(ctx, 2)
 	if err != nil {
@@ -406,7 +406,7 @@ func TestRestartKeepsLeases(t *testing.T) {
 		{"killed", (*server.Server).Kill},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			own := ownServer(t)
+			own := server.For(t)
 			b := leaseBenchOn(t, own)
 			b.grant(1, 100)
 			b.grant(2, 3)
@@ -435,7 +435,7 @@ func TestRestartKeepsLeases(t *testing.T) {
 			if left := again.left(3); left != -1 {
 				t.Errorf("%d seconds are left of a revoked lease", left)
 			}
-			client := clientOf(t, own)
+			client := server.ClientOf(t, own)
 			if once, err := client.KeepAliveOnce(again.ctx, 1); err != nil || once.TTL != 100 {
 				t.Errorf("%v, %v", once, err)
 			}
@@ -455,14 +455,14 @@ func TestRestartKeepsLeases(t *testing.T) {
 }
 
 func TestNoSpaceRefusesGrantsButNotRevokes(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := leaseBenchOn(t, own)
 	b.grant(1, 100)
 	b.grant(2, 3)
 	b.putOn(1, "a")
 	b.putOn(2, "b")
 	member, _ := identity(own.PeerURL())
-	maintenance := pb.NewMaintenanceClient(rawOf(t, own))
+	maintenance := pb.NewMaintenanceClient(server.RawOf(t, own))
 	alarm := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: member, Alarm: pb.AlarmType_NOSPACE}
 	if _, err := maintenance.Alarm(b.ctx, alarm); err != nil {
 		t.Fatal(err)

@@ -16,10 +16,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"tenet.test/interop/server"
@@ -29,71 +26,7 @@ import (
 var shared *server.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	folder, err := os.MkdirTemp("", "interop")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(folder)
-	binary, err := server.Binary()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	shared, err = server.Start(server.Options{Binary: binary, Folder: folder})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer shared.Close()
-	return m.Run()
-}
-
-// ownServer starts a server for one test alone.
-func ownServer(t *testing.T, flags ...string) *server.Server {
-	t.Helper()
-	binary, err := server.Binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := server.Start(server.Options{Binary: binary, Folder: t.TempDir(), Flags: flags})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(own.LogTail())
-		}
-		own.Close()
-	})
-	return own
-}
-
-func clientOf(t *testing.T, s *server.Server) *clientv3.Client {
-	t.Helper()
-	client, err := s.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
-}
-
-// rawOf connects without the official client's own checks and retries.
-func rawOf(t *testing.T, s *server.Server) *grpc.ClientConn {
-	t.Helper()
-	connection, err := grpc.NewClient(s.Endpoint(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(1<<30), grpc.MaxCallRecvMsgSize(1<<30)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { connection.Close() })
-	return connection
+	os.Exit(server.RunWith(&shared, m))
 }
 
 func contextOf(t *testing.T) context.Context {
@@ -119,7 +52,7 @@ func benchOn(t *testing.T, s *server.Server) *bench {
 	b := &bench{
 		T:      t,
 		ctx:    contextOf(t),
-		kv:     pb.NewKVClient(rawOf(t, s)),
+		kv:     pb.NewKVClient(server.RawOf(t, s)),
 		prefix: t.Name() + "/",
 	}
 	answer, err := b.kv.Range(b.ctx, &pb.RangeRequest{Key: []byte("x")})

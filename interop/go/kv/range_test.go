@@ -8,6 +8,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+
+	"tenet.test/interop/server"
 )
 
 const (
@@ -126,7 +128,7 @@ func TestRangeRevisionsAndFilters(t *testing.T) {
 }
 
 func TestRangeToTheEndOfTheKeySpace(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	for _, key := range []string{"a", "m", "z", "\xff\xff"} {
 		if _, err := b.kv.Put(b.ctx, &pb.PutRequest{Key: []byte(key)}); err != nil {

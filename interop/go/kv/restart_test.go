@@ -21,14 +21,14 @@ func TestRestartKeepsEverything(t *testing.T) {
 		{"killed", (*server.Server).Kill},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			own := ownServer(t)
+			own := server.For(t)
 			b := benchOn(t, own)
 			b.put("a=1", "b=1", "a=2")
 			if _, err := b.kv.Compact(b.ctx, &pb.CompactionRequest{Revision: b.base + 2, Physical: true}); err != nil {
 				t.Fatal(err)
 			}
 			member, _ := identity(own.PeerURL())
-			maintenance := pb.NewMaintenanceClient(rawOf(t, own))
+			maintenance := pb.NewMaintenanceClient(server.RawOf(t, own))
 			if _, err := maintenance.Alarm(b.ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: member, Alarm: pb.AlarmType_NOSPACE}); err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			again := &bench{T: t, ctx: b.ctx, kv: pb.NewKVClient(rawOf(t, own)), prefix: b.prefix, base: b.base}
+			again := &bench{T: t, ctx: b.ctx, kv: pb.NewKVClient(server.RawOf(t, own)), prefix: b.prefix, base: b.base}
 			answer, err := again.kv.Range(b.ctx, &pb.RangeRequest{Key: b.key(""), RangeEnd: b.end("*")})
 			if err != nil {
 				t.Fatal(err)
@@ -58,7 +58,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 			wantError(t, "below the compaction", err, codes.OutOfRange, compacted)
 			_, err = again.kv.Put(b.ctx, &pb.PutRequest{Key: b.key("a")})
 			wantError(t, "the alarm is still on", err, codes.ResourceExhausted, noSpace)
-			now, err := pb.NewMaintenanceClient(rawOf(t, own)).HashKV(b.ctx, &pb.HashKVRequest{})
+			now, err := pb.NewMaintenanceClient(server.RawOf(t, own)).HashKV(b.ctx, &pb.HashKVRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,8 +70,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 }
 
 func TestTheOfficialClientSurvivesARestart(t *testing.T) {
-	own := ownServer(t)
-	client := clientOf(t, own)
+	own := server.For(t)
+	client := server.ClientOf(t, own)
 	ctx := contextOf(t)
 	if _, err := client.Put(ctx, "k", "1"); err != nil {
 		t.Fatal(err)
@@ -116,8 +116,8 @@ func TestTheOfficialClientSurvivesARestart(t *testing.T) {
 }
 
 func TestStopEndsWithConnectionsOpen(t *testing.T) {
-	own := ownServer(t)
-	client := clientOf(t, own)
+	own := server.For(t)
+	client := server.ClientOf(t, own)
 	if _, err := client.Put(contextOf(t), "k", "1"); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
+
+	"tenet.test/interop/server"
 )
 
 // identity computes member and cluster id of a single member, which follow from its flags: the
@@ -43,7 +45,7 @@ func TestIdentityFollowsFromTheFlags(t *testing.T) {
 }
 
 func TestMemberList(t *testing.T) {
-	cluster := pb.NewClusterClient(rawOf(t, shared))
+	cluster := pb.NewClusterClient(server.RawOf(t, shared))
 	member, clusterID := identity(shared.PeerURL())
 	for _, linearizable := range []bool{true, false} {
 		answer, err := cluster.MemberList(contextOf(t), &pb.MemberListRequest{Linearizable: linearizable})
@@ -66,10 +68,10 @@ func TestMemberList(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	own := ownServer(t, "--quota-backend-bytes", "123456789")
+	own := server.For(t, "--quota-backend-bytes", "123456789")
 	b := benchOn(t, own)
 	b.put("a=1")
-	status, err := pb.NewMaintenanceClient(rawOf(t, own)).Status(b.ctx, &pb.StatusRequest{})
+	status, err := pb.NewMaintenanceClient(server.RawOf(t, own)).Status(b.ctx, &pb.StatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestDefaultQuotaIsShown(t *testing.T) {
-	status, err := pb.NewMaintenanceClient(rawOf(t, shared)).Status(contextOf(t), &pb.StatusRequest{})
+	status, err := pb.NewMaintenanceClient(server.RawOf(t, shared)).Status(contextOf(t), &pb.StatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +106,9 @@ func TestDefaultQuotaIsShown(t *testing.T) {
 }
 
 func TestHashKV(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
-	maintenance := pb.NewMaintenanceClient(rawOf(t, own))
+	maintenance := pb.NewMaintenanceClient(server.RawOf(t, own))
 	hash := func(revision int64) (string, error) {
 		answer, err := maintenance.HashKV(b.ctx, &pb.HashKVRequest{Revision: revision})
 		if err != nil {
@@ -160,7 +162,7 @@ const (
 )
 
 func TestHash(t *testing.T) {
-	maintenance := pb.NewMaintenanceClient(rawOf(t, shared))
+	maintenance := pb.NewMaintenanceClient(server.RawOf(t, shared))
 	b := newBench(t)
 	hash := func() uint32 {
 		answer, err := maintenance.Hash(b.ctx, &pb.HashRequest{})
@@ -179,7 +181,7 @@ func TestHash(t *testing.T) {
 func TestDefragment(t *testing.T) {
 	b := newBench(t)
 	b.put("a=1")
-	answer, err := pb.NewMaintenanceClient(rawOf(t, shared)).Defragment(b.ctx, &pb.DefragmentRequest{})
+	answer, err := pb.NewMaintenanceClient(server.RawOf(t, shared)).Defragment(b.ctx, &pb.DefragmentRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +192,7 @@ func TestDefragment(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	health := healthpb.NewHealthClient(rawOf(t, shared))
+	health := healthpb.NewHealthClient(server.RawOf(t, shared))
 	ctx := contextOf(t)
 	answer, err := health.Check(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
@@ -236,7 +238,7 @@ func (rawCodec) Unmarshal(data []byte, v any) error {
 func (rawCodec) Name() string { return "proto" }
 
 func TestCallsThatAreNotUnderstood(t *testing.T) {
-	connection := rawOf(t, shared)
+	connection := server.RawOf(t, shared)
 	ctx := contextOf(t)
 	call := func(method string, message rawMessage, options ...grpc.CallOption) error {
 		var answer rawMessage

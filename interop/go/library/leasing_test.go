@@ -16,7 +16,7 @@ import (
 // leaser is a client that caches what it has leased.
 func (b *bench) leaser(options ...concurrency.SessionOption) clientv3.KV {
 	b.Helper()
-	kv, closed, err := leasing.NewKV(clientOf(b.T, shared), b.key("leases/"), options...)
+	kv, closed, err := leasing.NewKV(server.ClientOf(b.T, shared), b.key("leases/"), options...)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestLeasedKeysAreReadWithoutAServer(t *testing.T) {
 	if err := own.Again(); err != nil {
 		t.Fatal(err)
 	}
-	other, otherClosed, err := leasing.NewKV(clientOf(t, own), b.key("leases/"))
+	other, otherClosed, err := leasing.NewKV(server.ClientOf(t, own), b.key("leases/"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,17 +37,7 @@ func benchOn(t *testing.T, s *server.Server) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
-	return &bench{t, ctx, clientOf(t, s), t.Name() + "/"}
-}
-
-func clientOf(t *testing.T, s *server.Server) *clientv3.Client {
-	t.Helper()
-	client, err := s.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
+	return &bench{t, ctx, server.ClientOf(t, s), t.Name() + "/"}
 }
 
 func (b *bench) key(name string) string { return b.prefix + name }

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // RunWith starts the server that the tests of a package share, lets them run, and returns the exit
@@ -47,4 +51,28 @@ func For(t testing.TB, flags ...string) *Server {
 		own.Close()
 	})
 	return own
+}
+
+// ClientOf connects the official client, for the length of a test.
+func ClientOf(t testing.TB, s *Server) *clientv3.Client {
+	t.Helper()
+	client, err := s.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// RawOf connects without the official client's own checks and retries, for the length of a test.
+func RawOf(t testing.TB, s *Server) *grpc.ClientConn {
+	t.Helper()
+	connection, err := grpc.NewClient(s.Endpoint(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(1<<30), grpc.MaxCallRecvMsgSize(1<<30)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	return connection
 }

@@ -9,22 +9,14 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-)
 
-func clientOf(t *testing.T, endpoint string) *clientv3.Client {
-	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
-}
+	"tenet.test/interop/server"
+)
 
 // The client resumes by itself: over a restart of the server no event is lost or doubled.
 func TestResumeAcrossRestarts(t *testing.T) {
-	own := ownServer(t)
-	client := clientOf(t, own.Endpoint())
+	own := server.For(t)
+	client := server.ClientOf(t, own)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	watched := client.Watch(ctx, "k/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
@@ -105,8 +97,8 @@ func TestManyWatchesOnOneStream(t *testing.T) {
 
 // A watcher that reads only at the end finds everything, and others are not held up by it.
 func TestSlowReaderMissesNothing(t *testing.T) {
-	own := ownServer(t)
-	connection := connect(t, own)
+	own := server.For(t)
+	connection := server.RawOf(t, own)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	slow, err := pb.NewWatchClient(connection).Watch(ctx)
@@ -121,7 +113,7 @@ func TestSlowReaderMissesNothing(t *testing.T) {
 	if created, err := slow.Recv(); err != nil || !created.Created {
 		t.Fatal(created, err)
 	}
-	client := clientOf(t, own.Endpoint())
+	client := server.ClientOf(t, own)
 	fast := client.Watch(ctx, "k", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-fast
 	const puts, writers = 20_000, 20

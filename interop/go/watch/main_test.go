@@ -15,8 +15,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"tenet.test/interop/server"
 )
@@ -25,60 +23,7 @@ import (
 var shared *server.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	folder, err := os.MkdirTemp("", "interop")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(folder)
-	binary, err := server.Binary()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	shared, err = server.Start(server.Options{Binary: binary, Folder: folder})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer shared.Close()
-	return m.Run()
-}
-
-// ownServer starts a server for one test alone.
-func ownServer(t *testing.T, flags ...string) *server.Server {
-	t.Helper()
-	binary, err := server.Binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := server.Start(server.Options{Binary: binary, Folder: t.TempDir(), Flags: flags})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(own.LogTail())
-		}
-		own.Close()
-	})
-	return own
-}
-
-func connect(t *testing.T, s *server.Server) *grpc.ClientConn {
-	t.Helper()
-	connection, err := grpc.NewClient(s.Endpoint(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(1<<30), grpc.MaxCallRecvMsgSize(1<<30)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { connection.Close() })
-	return connection
+	os.Exit(server.RunWith(&shared, m))
 }
 
 // bench is what a test works with: keys under a prefix of its own, revisions from its start, and
@@ -104,7 +49,7 @@ func benchOn(t *testing.T, s *server.Server) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
-	connection := connect(t, s)
+	connection := server.RawOf(t, s)
 	b := &bench{T: t, ctx: ctx, kv: pb.NewKVClient(connection), prefix: t.Name() + "/"}
 	answer, err := b.kv.Range(ctx, &pb.RangeRequest{Key: []byte("x")})
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"tenet.test/interop/server"
 )
 
 const (
@@ -119,7 +121,7 @@ func TestFilters(t *testing.T) {
 }
 
 func TestRanges(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	b.prefix = ""
 	for _, of := range []struct{ key, end string }{
@@ -170,7 +172,7 @@ func TestStartRevisions(t *testing.T) {
 }
 
 func TestCompactedStart(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	b.put("a=1", "a=2", "b=1", "a=3")
 	b.delete("b")
@@ -226,7 +228,7 @@ func TestProgressRequests(t *testing.T) {
 }
 
 func TestProgressNotifications(t *testing.T) {
-	own := ownServer(t, "--watch-progress-notify-interval", "300ms")
+	own := server.For(t, "--watch-progress-notify-interval", "300ms")
 	b := benchOn(t, own)
 	b.create(&pb.WatchCreateRequest{Key: b.key("a"), ProgressNotify: true})
 	b.create(&pb.WatchCreateRequest{Key: b.key("b")})
@@ -241,7 +243,7 @@ func TestProgressNotifications(t *testing.T) {
 }
 
 func TestFragments(t *testing.T) {
-	own := ownServer(t)
+	own := server.For(t)
 	b := benchOn(t, own)
 	large := func(letter string) string { return strings.Repeat(letter, 700_000) }
 	b.txn("a="+large("1"), "b="+large("1"))
