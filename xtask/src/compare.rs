@@ -21,8 +21,10 @@ use measure::Bench;
 use scenario::{GROUPS, Group};
 use server::{Contender, Kind};
 
-/// Fewest rounds whose medians are shown.
+/// Rounds when no number is given.
 const ROUNDS: u32 = 5;
+/// Fewest rounds whose medians are shown.
+const ROUNDS_MIN: u32 = 3;
 
 const USAGE: &str = "\
 usage: cargo xtask compare [options]
@@ -30,7 +32,7 @@ usage: cargo xtask compare [options]
   --etcd PATH     the real etcd (target/interop/bin/etcd, see `cargo xtask etcd`)
   --bench WORDS   the load generator (\"target/release/tenet bench\")
   --group NAME    only this group of scenarios: steady, million, watches or lease
-  --rounds N      rounds, 5 at least for figures that are kept
+  --rounds N      rounds (5), 3 at least for figures that are kept
   --quick         runs of one second and a small key space: to try the machinery; keeps nothing
   --render        only make docs/benchmarks.md from the files that are there";
 
@@ -104,9 +106,9 @@ fn parse(repo: &Repo, args: &[String]) -> Result<Options, Failure> {
             _ => return Err(Failure::Text(format!("unknown {flag}\n{USAGE}"))),
         }
     }
-    if options.rounds < ROUNDS && !options.quick {
+    if options.rounds < ROUNDS_MIN && !options.quick {
         return Err(Failure::Text(format!(
-            "--rounds {} is too few for a median to mean something: {ROUNDS} at least, or --quick",
+            "--rounds {} is too few for a median to mean something: {ROUNDS_MIN} at least, or --quick",
             options.rounds
         )));
     }
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn too_few_rounds_are_refused_unless_nothing_is_kept() {
-        assert!(parse_line("--rounds 3").is_err_and(|text| text.contains("too few")));
+        assert!(parse_line("--rounds 2").is_err_and(|text| text.contains("too few")));
         assert!(parse_line("--rounds 1 --quick").is_ok());
         assert!(parse_line("--group nonsense").is_err());
         assert_eq!(parse_line("--group million").unwrap().groups.len(), 1);
