@@ -11,11 +11,13 @@
 //! is, so that no cut holds a state with the configuration of another.
 
 use crate::duties::Duties;
+use crate::incoming::Incoming;
 use crate::keeper::StoreJob;
 use crate::lease::Lessor;
-use crate::messages::{Committed, Input};
+use crate::messages::{Asked, Committed, Input};
 use crate::progress::{Permit, Progress};
 use crate::proposal::Local;
+use crate::room::Room;
 use crate::waiter::{Outcome, Waiter};
 use crate::watch::WatchHub;
 use bytes::Bytes;
@@ -39,8 +41,14 @@ const MAINTENANCE_BUDGET: usize = 2_000;
 /// What the applier reacts to.
 #[derive(Debug)]
 pub enum ApplyInput<W> {
+    /// Requests that were sent to the leader; always before the entries that they become.
+    Asked(Vec<Asked<W>>),
     /// Committed entries, following the last ones.
     Committed(Committed<W>),
+    /// The state of a snapshot is to be made durable.
+    Install(Box<State>),
+    /// That snapshot is durable in store and log: its state takes the place of the other.
+    Switch(Index),
     /// The configuration after the change that was applied last.
     Configured(ConfState),
     /// Reads that may run once this index is applied.
@@ -70,6 +78,10 @@ pub struct ApplyOutputs<W> {
     pub job: Option<StoreJob>,
     /// The revision of an automatic compaction that was proposed, for the log that people read.
     pub compacts: Option<Revision>,
+    /// The members of the cluster are others than before, as the published view has them.
+    pub members_changed: bool,
+    /// This member was removed from the cluster: it has to stop soon.
+    pub removed: bool,
     /// The member must stop; the text says why.
     pub fatal: Option<StopReason>,
     /// The consensus actor should hear now what was applied: it may be holding entries back.
@@ -84,6 +96,8 @@ impl<W> Default for ApplyOutputs<W> {
             inputs: Vec::new(),
             job: None,
             compacts: None,
+            members_changed: false,
+            removed: false,
             fatal: None,
             urgent: false,
             work_left: false,
@@ -144,7 +158,13 @@ pub struct Applier<W> {
     /// A configuration change was applied and the core has not answered yet.
     unconfigured: bool,
     reads: Vec<(Index, Vec<W>)>,
-    answers: Vec<(W, Result<Outcome, ApiError>, Permit)>,
+    /// Snapshots on their way to become the state.
+    incoming: Incoming,
+    answers: Vec<(W, Result<Outcome, ApiError>, Option<Permit>)>,
+    /// Who has asked the leader.
+    room: Room<W>,
+    /// Answered when the core is in the configuration that was applied last.
+    changed: Vec<(W, Outcome)>,
     /// Who waited for something to happen to a lease, and is told once it is published.
     lease_news: Vec<W>,
     lease_keys: Vec<(LeaseId, W)>,
@@ -171,6 +191,7 @@ impl<W: Waiter> Applier<W> {
         duties: Duties,
         lessor: Arc<Lessor<W>>,
         policy: FlushPolicy,
+        request_ms: u64,
     ) -> Self {
         let applied = state.applied().0;
         progress.set_applied(applied);
@@ -185,7 +206,10 @@ impl<W: Waiter> Applier<W> {
             backlog: VecDeque::new(),
             unconfigured: false,
             reads: Vec::new(),
+            incoming: Incoming::default(),
             answers: Vec::new(),
+            room: Room::new(request_ms),
+            changed: Vec::new(),
             lease_news: Vec::new(),
             lease_keys: Vec::new(),
             exports: Vec::new(),
@@ -203,11 +227,11 @@ impl<W: Waiter> Applier<W> {
     pub fn handle(&mut self, inputs: &mut Vec<ApplyInput<W>>, out: &mut ApplyOutputs<W>) {
         for input in inputs.drain(..) {
             match input {
+                ApplyInput::Asked(asked) => asked.into_iter().for_each(|a| self.room.enter(a)),
                 ApplyInput::Committed(committed) => self.take(committed),
-                ApplyInput::Configured(state) => {
-                    self.state.set_conf_state(state);
-                    self.unconfigured = false;
-                }
+                ApplyInput::Install(state) => self.incoming.install(state),
+                ApplyInput::Switch(index) => self.incoming.switch(index),
+                ApplyInput::Configured(state) => self.configured(state),
                 ApplyInput::Reads(index, waiters) => self.reads.push((index, waiters)),
                 ApplyInput::Hash(waiter) => {
                     waiter.complete(Ok(Outcome::Hash(self.state.hash_job())));
@@ -215,7 +239,10 @@ impl<W: Waiter> Applier<W> {
                 ApplyInput::Export(waiter) => self.exports.push(waiter),
                 ApplyInput::LeaseKeys(id, waiter) => self.lease_keys.push((id, waiter)),
                 ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
-                ApplyInput::Kept(done) => self.state.finished(done),
+                ApplyInput::Kept(done) => match self.incoming.kept() {
+                    Some(state) => state.finished(done),
+                    None => self.state.finished(done),
+                },
                 ApplyInput::Idle => {}
                 ApplyInput::Time(now_ms) => self.time(now_ms, out),
             }
@@ -223,6 +250,12 @@ impl<W: Waiter> Applier<W> {
         self.apply_backlog(out);
         if self.failed {
             return;
+        }
+        if !self.unconfigured
+            && let Some(state) = self.incoming.take()
+        {
+            self.become_state(state, out);
+            self.apply_backlog(out);
         }
         self.release_reads();
         self.answer_lease_keys();
@@ -240,6 +273,14 @@ impl<W: Waiter> Applier<W> {
         }
     }
 
+    fn configured(&mut self, state: ConfState) {
+        self.state.set_conf_state(state);
+        self.unconfigured = false;
+        for (waiter, outcome) in self.changed.drain(..) {
+            waiter.complete(Ok(outcome));
+        }
+    }
+
     /// Gives the state to those who want it, never with the configuration of another.
     fn export(&mut self) {
         if self.unconfigured {
@@ -253,6 +294,9 @@ impl<W: Waiter> Applier<W> {
 
     fn time(&mut self, now_ms: u64, out: &mut ApplyOutputs<W>) {
         self.watches.tick(now_ms);
+        for late in self.room.time(now_ms) {
+            late.waiter.complete(Err(ApiError::Timeout));
+        }
         let revision = self.state.revision();
         let inputs = &mut out.inputs;
         if let Some(at) = self.duties.time(now_ms, revision, &self.progress, inputs) {
@@ -340,22 +384,24 @@ impl<W: Waiter> Applier<W> {
         out: &mut ApplyOutputs<W>,
     ) -> Result<(), StopReason> {
         let (index, term) = (entry.index(), entry.term());
-        let decoded;
-        let request: &InternalRaftRequest = match &local {
+        let (request, asks) = match local {
             Some(local) => {
                 debug_assert_eq!(
                     InternalRaftRequest::decode(entry.data.clone()).as_ref(),
                     Ok(&*local.request),
                     "the proposal kept for entry {index} is not the entry"
                 );
-                &local.request
+                (local.request, Some((local.waiter, Some(local.permit))))
             }
             None => {
-                decoded = decode::<InternalRaftRequest>(entry)?;
-                &decoded
+                let request = Box::new(decode::<InternalRaftRequest>(entry)?);
+                let id = request.header.as_ref().map_or(0, |header| header.id);
+                let guest = self.room.leave(id);
+                (request, guest.map(|guest| (guest.waiter, guest.permit)))
             }
         };
-        let applied = match &local {
+        let request = &*request;
+        let applied = match &asks {
             Some(_) => self.state.apply(index, term, request)?,
             None => self.state.apply_unasked(index, term, request)?,
         };
@@ -366,8 +412,8 @@ impl<W: Waiter> Applier<W> {
             .compaction
             .as_ref()
             .is_some_and(|compaction| compaction.physical);
-        if let Some(local) = local {
-            self.answer(local, physical, applied.result);
+        if let Some((waiter, permit)) = asks {
+            self.answer(waiter, permit, physical, applied.result);
         }
         Ok(())
     }
@@ -401,8 +447,13 @@ impl<W: Waiter> Applier<W> {
 
     /// Keeps an answer until the write is published. A physical compaction is answered only when
     /// the space of what it took out has been given back here.
-    fn answer(&mut self, local: Local<W>, physical: bool, result: Result<Response, ApiError>) {
-        let Local { waiter, permit, .. } = local;
+    fn answer(
+        &mut self,
+        waiter: W,
+        permit: Option<Permit>,
+        physical: bool,
+        result: Result<Response, ApiError>,
+    ) {
         match result {
             Ok(response) if physical => self.settled.push((waiter, Outcome::Applied(response))),
             result => self
@@ -419,6 +470,19 @@ impl<W: Waiter> Applier<W> {
         let (index, term) = (entry.index(), entry.term());
         let change = decode::<ConfChange>(entry)?;
         let outcome = self.state.apply_conf_change(index, term, &change)?;
+        let guest = self.room.leave(change.id);
+        out.removed |= outcome.removes_self;
+        match outcome.result {
+            Ok(members) => {
+                out.members_changed = true;
+                let answer = guest.map(|guest| (guest.waiter, Outcome::Members(members)));
+                self.changed.extend(answer);
+            }
+            Err(error) => {
+                let answer = guest.map(|guest| (guest.waiter, Err(error), guest.permit));
+                self.answers.extend(answer);
+            }
+        }
         // A change that was refused is nothing to the core.
         if outcome.change.node_id != 0 {
             self.unconfigured = true;
@@ -477,10 +541,42 @@ impl<W: Waiter> Applier<W> {
         }
     }
 
+    /// Takes the state of a snapshot in place of this one. What waits for entries that it covers
+    /// will never see them, and is told that nobody knows.
+    fn become_state(&mut self, mut state: Box<State>, out: &mut ApplyOutputs<W>) {
+        let index = state.applied().0;
+        assert!(
+            index > self.applied && index <= self.progress.durable(),
+            "a snapshot of entry {index} cannot follow entry {}, with a log durable up to {}",
+            self.applied,
+            self.progress.durable()
+        );
+        state.take_readers(&self.state);
+        self.state = *state;
+        (self.applied, self.flushed, self.log_bytes) = (index, index, 0);
+        // They ascend.
+        let covered = self
+            .backlog
+            .partition_point(|(entry, _)| entry.index() <= index);
+        for local in self.backlog.drain(..covered).filter_map(|(_, local)| local) {
+            local.waiter.complete(Err(ApiError::TimeoutDueToLeaderFail));
+        }
+        self.watches.jump(&self.state.views().load().kv);
+        let leases = self.state.leases();
+        self.lessor
+            .replace(leases.map(|(id, lease)| (id, lease.ttl_s, lease.remaining_s)));
+        self.progress.set_applied(index);
+        out.members_changed = true;
+        out.inputs.push(Input::Installed(index));
+    }
+
     /// What the keeper should do now, if it is free.
     fn next_job(&mut self) -> Option<StoreJob> {
         if self.state.store().is_busy() || self.unconfigured {
             return None;
+        }
+        if self.incoming.is_under_way() {
+            return self.incoming.next_job(&self.state);
         }
         if self.flush_is_due() {
             let with_index = self.state.wants_index();
@@ -509,7 +605,10 @@ impl<W: Waiter> Applier<W> {
     /// A last flush before the process ends, so that the next start has little to do; `None` if
     /// there is nothing to flush or the keeper is at work.
     pub fn last_flush(&mut self) -> Option<StoreJob> {
-        let idle = !self.state.store().is_busy() && !self.unconfigured && !self.failed;
+        let idle = !self.state.store().is_busy()
+            && !self.unconfigured
+            && !self.failed
+            && !self.incoming.is_under_way();
         let changed = self.applied > self.flushed;
         let behind = self.state.store().appended_since_index();
         let with_index = behind >= limits::STORE_RECORDS_BEHIND_INDEX_MIN / 10;

@@ -1,7 +1,9 @@
 //! Bringing a member up from its data directory.
 //!
 //! A directory without a log founds a new member: the log begins with etcd's first records, and
-//! the members of the initial cluster enter it as configuration changes. A directory with a log is
+//! the members of the initial cluster enter it as configuration changes. A member that joins a
+//! running cluster begins with an empty log: it belongs to no configuration, so it cannot vote or
+//! campaign, and learns all from the leader. A directory with a log is
 //! restarted: the store gives the state at its cut A = (index, term), the log is read from A
 //! on, and nothing at or below A is executed again.
 //!
@@ -25,6 +27,7 @@ use crate::keeper::Keeper;
 use crate::lease::{LeaseOptions, Lessor};
 use crate::log_writer::LogWriter;
 use crate::progress::Progress;
+use crate::received::Receiver;
 use crate::waiter::Waiter;
 use crate::watch::{WatchHub, WatchOptions};
 use bytes::Bytes;
@@ -37,7 +40,7 @@ use tenet_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryTyp
 use tenet_raft::{Config, MemoryLog, Raft};
 use tenet_state::{Member, RecoverError, State, bootstrap_member_id, cluster_id};
 use tenet_store::{OpenError, Opened, Store};
-use tenet_wal::{Metadata, WalError};
+use tenet_wal::{Metadata, Position, WalError};
 
 /// What people and tools find at the place of etcd's database.
 const NOTE: &str = "\
@@ -66,6 +69,9 @@ pub struct Options {
     pub initial_cluster: Vec<Founder>,
     /// What enters the ids of a new cluster.
     pub initial_cluster_token: String,
+    /// Who this member is in a running cluster that it was added to, if it is to join one; ignored
+    /// at a restart.
+    pub joins: Option<Identity>,
     /// Ticks without word from a leader before an election.
     pub election_ticks: u32,
     /// Length of a tick.
@@ -162,6 +168,8 @@ pub struct Booted<W> {
     pub frontend: Frontend,
     /// Where watch sessions are opened.
     pub watches: WatchHub,
+    /// Makes states of the snapshots that come.
+    pub receiver: Receiver,
     /// The time of leases.
     pub lessor: Arc<Lessor<W>>,
     /// What an operator may want to know of the recovery, one sentence each.
@@ -207,7 +215,10 @@ pub fn boot<W: Waiter>(view: &dyn DiskView, options: &Options) -> Result<Booted<
             wal: layout.wal.clone(),
             store: layout.store,
         }),
-        (false, _) => found(view, &layout, options),
+        (false, _) => match options.joins {
+            None => found(view, &layout, options),
+            Some(identity) => join(view, &layout, identity, options),
+        },
     }
 }
 
@@ -249,6 +260,32 @@ fn found<W: Waiter>(
     Ok(booted)
 }
 
+/// A new member of a running cluster.
+fn join<W: Waiter>(
+    view: &dyn DiskView,
+    layout: &Layout,
+    identity: Identity,
+    options: &Options,
+) -> Result<Booted<W>, BootError> {
+    refuse_foreign_database(view, layout)?;
+    let mut prepare = prepare_directories(layout);
+    let metadata = Metadata {
+        member: identity.member,
+        cluster: identity.cluster,
+    };
+    let wal = tenet_wal::create_with(&layout.wal, metadata, options.wal, &mut prepare);
+    let log = Log {
+        hard_state: HardState::default(),
+        entries: Vec::new(),
+        wal,
+    };
+    let config = state_config(options, identity.member);
+    let state = State::over(config, new_store(layout, identity));
+    let mut booted = assemble(state, log, identity, options)?;
+    booted.prepare = prepare;
+    Ok(booted)
+}
+
 /// Who the founder called `name` is.
 pub(crate) fn founding_identity(
     founders: &[Founder],
@@ -260,9 +297,6 @@ pub(crate) fn founding_identity(
         .iter()
         .find(|founder| founder.name == name)
         .ok_or_else(|| BootError::NotInCluster(name.to_owned()))?;
-    if founders.len() > 1 {
-        return Err(BootError::ManyMembers(founders.len()));
-    }
     let ids: Vec<MemberId> = founders.iter().map(id_of).collect();
     Ok(Identity {
         cluster: cluster_id(&ids),
@@ -324,9 +358,7 @@ fn restart<W: Waiter>(
     options: &Options,
 ) -> Result<Booted<W>, BootError> {
     let found = tenet_store::open(view, &layout.store)?;
-    let cut = found.store.as_ref().map(|store| store.manifest.cut);
-    let floor = cut.map(|cut| (cut.applied, cut.term));
-    let opened = tenet_wal::open_with(view, &layout.wal, floor, options.wal)?;
+    let mut opened = open_log(view, layout, found.store.as_ref(), options)?;
     let member = opened.metadata.member;
     let identity = Identity {
         cluster: opened.metadata.cluster,
@@ -340,7 +372,19 @@ fn restart<W: Waiter>(
         }
         None => State::over(config, new_store(layout, identity)),
     };
-
+    let (index, term) = state.applied();
+    if opened.start.index < index {
+        // What a loss of power kept from being done when the snapshot was installed.
+        let position = Position {
+            index,
+            term,
+            conf_state: Some(state.conf_state().clone()),
+        };
+        opened.writer.save_position(&position, &mut opened.repair);
+        opened.hard_state.commit = opened.hard_state.commit.max(index.get());
+        opened.hard_state.term = opened.hard_state.term.max(term.get());
+        opened.entries.clear();
+    }
     let log = Log {
         hard_state: opened.hard_state,
         entries: opened.entries,
@@ -348,6 +392,11 @@ fn restart<W: Waiter>(
     };
     let mut booted = assemble(state, log, identity, options)?;
     booted.prepare = opened.repair;
+    // What was read of the directory may be there only until the power fails: a process may have
+    // ended before it synced it. What the manifest does not name goes once it is sure to stay.
+    booted.prepare.push(DiskOp::SyncDir {
+        path: layout.store.clone(),
+    });
     let strays = found.strays.into_iter();
     booted
         .prepare
@@ -357,6 +406,27 @@ fn restart<W: Waiter>(
     }
     booted.report = opened.report;
     Ok(booted)
+}
+
+/// Opens the log from where the store stands. The log need not reach a store that came as a
+/// snapshot: then it is opened from its own newest snapshot record.
+fn open_log(
+    view: &dyn DiskView,
+    layout: &Layout,
+    store: Option<&Opened>,
+    options: &Options,
+) -> Result<tenet_wal::Opened, BootError> {
+    let cut = store.map(|store| store.manifest.cut);
+    let floor = cut.map(|cut| (cut.applied, cut.term));
+    let received = store.is_some_and(|store| store.manifest.received);
+    match tenet_wal::open_with(view, &layout.wal, floor, options.wal) {
+        Err(WalError::EndsBefore { .. } | WalError::TermMismatch { .. }) if received => {
+            let start = tenet_wal::read(view, &layout.wal, tenet_wal::From::Newest)?.start;
+            let floor = Some((start.index, start.term));
+            Ok(tenet_wal::open_with(view, &layout.wal, floor, options.wal)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 pub(crate) fn new_store(layout: &Layout, identity: Identity) -> Store {
@@ -403,12 +473,14 @@ fn assemble<W: Waiter>(
         "the log ends at {last}, but {} was committed: entries were lost",
         hard_state.commit
     );
-    let memory = MemoryLog::with_state(
-        hard_state,
-        state.conf_state().clone(),
-        (applied, term),
-        log.entries,
-    );
+    let conf_state = state.conf_state().clone();
+    let base = (applied, term);
+    let mut memory = MemoryLog::with_state(hard_state, conf_state.clone(), base, log.entries);
+    if !applied.is_zero() {
+        // What is before it is given to others as a snapshot.
+        let named = memory.create_snapshot(applied, conf_state.clone(), Bytes::new());
+        named.map_err(|error| BootError::Config(error.to_string()))?;
+    }
     let raft = Raft::new(raft_config(options, identity.member, applied), memory)
         .map_err(|error| BootError::Config(error.to_string()))?;
     let progress = Arc::new(Progress::default());
@@ -425,6 +497,7 @@ fn assemble<W: Waiter>(
     );
     let timeouts = Timeouts {
         request_ticks: request_ticks(options),
+        election_ticks: options.election_ticks.into(),
     };
     let attributes = Attributes {
         name: options.name.clone(),
@@ -451,6 +524,7 @@ fn assemble<W: Waiter>(
         identity,
         consensus: Consensus::new(
             raft,
+            conf_state,
             Arc::clone(&progress),
             timeouts,
             applied,
@@ -466,10 +540,12 @@ fn assemble<W: Waiter>(
             duties,
             Arc::clone(&lessor),
             policy,
+            request_ticks(options) * options.tick_ms,
         ),
         keeper: Keeper::default(),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
         watches,
+        receiver: Receiver::new(state_config(options, identity.member), identity),
         lessor,
         report: Vec::new(),
     })

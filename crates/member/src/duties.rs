@@ -2,7 +2,8 @@
 //! there is none, the alarm when the quota is reached, and automatic compactions.
 //!
 //! None of it has a waiter. A proposal that is lost with its leader is made again when the next
-//! term begins.
+//! term begins; the attributes, which are sent to the leader as a message that may be lost, also
+//! when they have not come back for a while.
 
 use crate::compactor::{Compactor, Retention};
 use crate::identity::RequestIds;
@@ -18,6 +19,9 @@ use tenet_proto::membershippb::{
 use tenet_proto::prost::Message as _;
 use tenet_state::Applied;
 
+/// After so long without coming back the attributes are proposed again.
+const PUBLISH_RETRY_MS: u64 = 7_000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Duties {
@@ -27,6 +31,8 @@ pub struct Duties {
     cluster_version: String,
     ids: Arc<RequestIds>,
     publication: Option<u64>,
+    /// When the attributes are proposed again.
+    publish_ms: Option<u64>,
     alarm_proposed: bool,
     compactor: Option<Compactor>,
 }
@@ -46,6 +52,7 @@ impl Duties {
             cluster_version: cluster_version.to_owned(),
             ids,
             publication: None,
+            publish_ms: None,
             alarm_proposed: false,
             compactor: auto_compaction.map(Compactor::new),
         }
@@ -60,6 +67,13 @@ impl Duties {
         progress: &Progress,
         inputs: &mut Vec<Input<W>>,
     ) -> Option<Revision> {
+        if self.publication.is_some() && !progress.is_published() {
+            let due_ms = *self.publish_ms.get_or_insert(now_ms + PUBLISH_RETRY_MS);
+            if now_ms >= due_ms {
+                self.publish_ms = None;
+                self.publish(inputs);
+            }
+        }
         let leads = progress.leader() == Some(self.member);
         let compactor = self.compactor.as_mut()?;
         let at = compactor.tick(now_ms, revision.get(), leads)?;
@@ -83,15 +97,7 @@ impl Duties {
     ) {
         self.alarm_proposed = false;
         if !progress.is_published() {
-            let (id, input) = self.propose(InternalRaftRequest {
-                cluster_member_attr_set: Some(Box::new(ClusterMemberAttrSetRequest {
-                    member_id: self.member.get(),
-                    member_attributes: Some(self.attributes.clone()),
-                })),
-                ..InternalRaftRequest::default()
-            });
-            self.publication = Some(id);
-            inputs.push(input);
+            self.publish(inputs);
         }
         if progress.leader() == Some(self.member) && !cluster_version_known {
             let ver = self.cluster_version.clone();
@@ -101,6 +107,18 @@ impl Duties {
             };
             inputs.push(self.propose(request).1);
         }
+    }
+
+    fn publish<W>(&mut self, inputs: &mut Vec<Input<W>>) {
+        let (id, input) = self.propose(InternalRaftRequest {
+            cluster_member_attr_set: Some(Box::new(ClusterMemberAttrSetRequest {
+                member_id: self.member.get(),
+                member_attributes: Some(self.attributes.clone()),
+            })),
+            ..InternalRaftRequest::default()
+        });
+        self.publication = Some(id);
+        inputs.push(input);
     }
 
     /// A request was applied.

@@ -14,6 +14,8 @@ use tenet_wal::Position;
 pub struct StoreJob {
     /// Where the state stands that will be durable; `None` for a rewrite.
     position: Option<Position>,
+    /// The state came as a snapshot, and the log does not know of it yet.
+    received: bool,
     job: Job,
 }
 
@@ -29,7 +31,19 @@ impl StoreJob {
                 term,
                 conf_state,
             }),
+            received: false,
             job: state.flush(with_index),
+        }
+    }
+
+    /// A flush of a state that came as a snapshot, in place of the files of `other`, which must have
+    /// no job under way.
+    #[must_use]
+    pub fn install(state: &mut State, other: &State) -> StoreJob {
+        state.supersede(other);
+        StoreJob {
+            received: true,
+            ..StoreJob::flush(state, true)
         }
     }
 
@@ -38,6 +52,7 @@ impl StoreJob {
     pub fn rewrite(state: &mut State) -> Option<StoreJob> {
         Some(StoreJob {
             position: None,
+            received: false,
             job: state.rewrite()?,
         })
     }
@@ -52,8 +67,11 @@ impl StoreJob {
 /// What came of a job.
 #[derive(Debug)]
 pub struct Kept {
-    /// Where the state stands that is durable now, if it was a flush.
+    /// Where the state stands that is durable now, if it was a flush: the log may be truncated to
+    /// there.
     pub position: Option<Position>,
+    /// Where a state stands that came as a snapshot: for the consensus actor.
+    pub received: Option<Position>,
     /// For the applier.
     pub done: Done,
 }
@@ -125,8 +143,13 @@ impl Keeper {
         disk: &mut dyn Storage,
     ) -> Result<Option<Kept>, KeepError> {
         let Some(ops) = job.job.step()? else {
+            let (position, received) = match job.received {
+                true => (None, job.position),
+                false => (job.position, None),
+            };
             return Ok(Some(Kept {
-                position: job.position,
+                position,
+                received,
                 done: job.job.finish(disk)?,
             }));
         };

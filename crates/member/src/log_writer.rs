@@ -152,7 +152,11 @@ impl LogWriter {
     fn submit(&mut self, disk: &mut dyn Disk) {
         let batch = self.collect();
         let mut ops = Vec::new();
-        if batch.appends > 0 {
+        if let Some(position) = &batch.position {
+            self.wal.save_position(position, &mut ops);
+            self.wal
+                .save(batch.hard_state.as_ref(), &batch.entries, &mut ops);
+        } else if batch.appends > 0 {
             let synced = self
                 .wal
                 .save(batch.hard_state.as_ref(), &batch.entries, &mut ops);
@@ -171,7 +175,8 @@ impl LogWriter {
         }
         let token = Token(self.next_token);
         self.next_token += 1;
-        let last_index = batch.entries.last().map(Entry::index);
+        let position = batch.position.as_ref().map(|position| position.index);
+        let last_index = batch.entries.last().map(Entry::index).or(position);
         self.in_flight = Some(InFlight {
             token,
             appends: batch.appends,
@@ -181,10 +186,18 @@ impl LogWriter {
     }
 
     /// Moves waiting appends into one batch, up to a size. Appends follow each other in the log,
-    /// except where a new leader overwrites: that starts a batch of its own.
+    /// except where a new leader overwrites, which starts a batch of its own, and where a snapshot
+    /// takes the place of the log, which is one by itself.
     fn collect(&mut self) -> Batch {
         let mut batch = Batch::default();
         while let Some(append) = self.waiting.front_mut() {
+            if append.position.is_some() {
+                if batch.appends == 0 {
+                    let append = self.waiting.pop_front().expect("front was there");
+                    return Batch::of(append);
+                }
+                break;
+            }
             let contiguous = match (batch.entries.last(), append.entries.first()) {
                 (Some(last), Some(first)) => first.index() == last.index().next(),
                 _ => true,
@@ -212,8 +225,27 @@ impl LogWriter {
 
 #[derive(Debug, Default)]
 struct Batch {
+    /// A snapshot record, to be written first.
+    position: Option<Position>,
     hard_state: Option<HardState>,
     entries: Vec<Entry>,
     bytes: usize,
     appends: usize,
+}
+
+impl Batch {
+    fn of(append: LogAppend) -> Batch {
+        let LogAppend {
+            position,
+            hard_state,
+            entries,
+        } = append;
+        Batch {
+            position,
+            hard_state: Some(hard_state),
+            bytes: entries.iter().map(|entry| entry.data.len()).sum(),
+            entries,
+            appends: 1,
+        }
+    }
 }

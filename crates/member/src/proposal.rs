@@ -3,6 +3,7 @@
 use crate::progress::Permit;
 use bytes::Bytes;
 use tenet_proto::etcdserverpb::InternalRaftRequest;
+use tenet_proto::raftpb::ConfChange;
 
 /// A request in both forms: the bytes that go into the log, and the decoded request, which saves
 /// the applier of the proposing member the decoding. They must be the same request; the applier
@@ -22,6 +23,15 @@ pub struct Prepared {
 pub struct Proposal<W> {
     /// What is proposed.
     pub prepared: Prepared,
+    /// Who waits.
+    pub waiter: W,
+}
+
+/// A change of the configuration, with an id of its own, and who waits for it.
+#[derive(Debug)]
+pub struct Change<W> {
+    /// What is proposed.
+    pub change: ConfChange,
     /// Who waits.
     pub waiter: W,
 }

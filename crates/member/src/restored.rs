@@ -40,7 +40,7 @@ impl NewCluster {
     /// The cluster of `founders`, as the member called `name` sees it.
     ///
     /// # Errors
-    /// If there is no such member, or there are more than can be run.
+    /// If there is no such member.
     pub fn new(founders: Vec<Founder>, name: &str, token: &str) -> Result<Self, BootError> {
         let identity = founding_identity(&founders, name, token)?;
         Ok(NewCluster {

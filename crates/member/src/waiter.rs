@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb::Member;
 use tenet_state::{Export, HashJob, Response};
 
 /// What a request waits for.
@@ -18,6 +19,8 @@ pub enum Outcome {
     LeaseKeys(Option<Vec<Bytes>>),
     /// A linearizable read may run on the newest published view.
     ReadReady,
+    /// A configuration change was done, and these are the members now.
+    Members(Vec<Member>),
     /// No background work is left.
     Settled,
     /// What was asked for, ready to be worked out on a thread that may be busy for long.

@@ -193,6 +193,14 @@ impl Mvcc {
         })
     }
 
+    /// Makes the first flush take the place of the files of `other`: see [`Store::supersede`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn supersede(&mut self, other: &Mvcc) {
+        self.store.supersede(&other.store);
+    }
+
     /// Begins to give room back that compactions have set free, if there is much and it may be.
     pub fn rewrite(&mut self) -> Option<Job> {
         self.store.rewrite()

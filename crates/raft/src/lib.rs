@@ -26,7 +26,7 @@
 //!    configuration that it returns is stored with the state machine. If the state machine refuses
 //!    one, it is not given, or given with its member ids zeroed; every member must refuse it alike.
 //! 7. **Messages** may be lost, repeated, delayed and reordered, but not altered and not kept
-//!    across a wiped disk. What cannot be delivered is reported with
+//!    across a wiped disk; a proposal that is repeated is appended as often as it arrives. What cannot be delivered is reported with
 //!    [`report_unreachable`](Raft::report_unreachable), the end of a snapshot's transmission with
 //!    [`report_snapshot`](Raft::report_snapshot).
 //! 8. **Start.** The store's hard state, its entries and [`Config::applied`] are what was durable.

@@ -95,6 +95,13 @@ impl<S: LogStore> Raft<S> {
         self.on_proposal(self.id(), vec![entry])
     }
 
+    /// Whether this leader has a configuration change in its log that it has not applied, or may
+    /// have: until then it takes no other.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.pending_conf_index > self.log.applied()
+    }
+
     /// Entries that `from` proposes, possibly with configuration changes among them.
     pub(crate) fn on_proposal(
         &mut self,

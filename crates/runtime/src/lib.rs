@@ -23,4 +23,6 @@ pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, 
 pub use options::Options;
 pub use restore::{RestoreError, RestoreTarget};
 pub use snapshot::SnapshotStream;
-pub use tenet_member::{BootError, Founder, NewCluster, Pulled, Retention, WatchSession};
+pub use tenet_member::{
+    BootError, Founder, NewCluster, Pulled, Retention, TakeInError, WatchSession, take_in,
+};

@@ -17,8 +17,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tenet_base::{Clock as _, MemberId, limits};
 use tenet_member::{
-    ApplyInput, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Waiter, WatchCounts,
-    WatchHub, WatchOptions, WatchSession, Write,
+    ApplyInput, BootError, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Waiter,
+    WatchCounts, WatchHub, WatchOptions, WatchSession, Write,
 };
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
@@ -112,6 +112,10 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         )
     };
 
+    let founders = options.initial_cluster.len();
+    if founders > 1 {
+        return Err(BootError::ManyMembers(founders).into());
+    }
     let mut disk = new_disk();
     let booted = tenet_member::boot::<TaskWaiter>(&disk, &member_options(options))?;
     for sentence in &booted.report {
@@ -195,6 +199,7 @@ fn member_options(options: &Options) -> tenet_member::Options {
         client_urls: options.advertise_client_urls.clone(),
         initial_cluster: options.initial_cluster.clone(),
         initial_cluster_token: options.initial_cluster_token.clone(),
+        joins: None,
         election_ticks: (options.election_ms / options.heartbeat_ms) as u32,
         tick_ms: options.heartbeat_ms,
         initial_tick_advance: options.initial_election_tick_advance,

@@ -165,10 +165,11 @@ pub(crate) fn run_consensus(
     }
 }
 
-fn pass_on(out: Outputs<TaskWaiter>, post: &Post) {
+fn pass_on(mut out: Outputs<TaskWaiter>, post: &Post) {
     if let Some(why) = &out.fatal {
         fatal::exit("the configuration of the cluster cannot be followed", why);
     }
+    let applies = out.take_applies();
     if !out.appends.is_empty() {
         post.syncing.store(true, Ordering::SeqCst);
         post.log.push_all(
@@ -177,19 +178,9 @@ fn pass_on(out: Outputs<TaskWaiter>, post: &Post) {
                 .map(|a| Mail::Message(LogInput::Append(a))),
         );
     }
-    let committed = out.committed.into_iter().map(ApplyInput::Committed);
-    let reads = out
-        .reads
-        .into_iter()
-        .map(|(index, reads)| ApplyInput::Reads(index, reads));
-    let configured = out.conf_states.into_iter().map(ApplyInput::Configured);
-    let mut applies = configured
-        .chain(committed)
-        .chain(reads)
-        .map(Mail::Message)
-        .peekable();
-    if applies.peek().is_some() {
-        post.applier.push_all(applies);
+    if !applies.is_empty() {
+        post.applier
+            .push_all(applies.into_iter().map(Mail::Message));
     }
     for (waiter, result) in out.answers {
         waiter.complete(result);
@@ -207,6 +198,15 @@ fn log_notice(notice: &Notice) {
         }
         Notice::LostLeader(term) => tracing::warn!(%term, "no leader is known"),
         Notice::RefusedMessage(why) => tracing::warn!(%why, "a message of a peer was refused"),
+        Notice::DiskSlow { ticks } => tracing::warn!(
+            ticks,
+            "the disk of the log has not answered for an election timeout: leadership is offered to another member"
+        ),
+        Notice::DiskHangs { ticks } => tracing::error!(
+            ticks,
+            "the disk of the log hangs: this member does not lead until it answers"
+        ),
+        Notice::DiskAnswers => tracing::info!("the disk of the log answers again"),
     }
 }
 
@@ -346,8 +346,19 @@ fn keep(actor: &mut Keeper, job: StoreJob, disk: &mut RealDisk, post: &Post) -> 
 }
 
 fn announce(kept: Kept, post: &Post, catchup_entries: u64) {
-    let Kept { position, done } = kept;
+    let Kept {
+        position,
+        received,
+        done,
+    } = kept;
     let bytes = done.written_bytes;
+    if let Some(position) = received {
+        let index = position.index;
+        tracing::info!(%index, bytes, "wrote the snapshot of the leader into the store");
+        post.applier.push(Mail::Message(ApplyInput::Kept(done)));
+        post.consensus.push(Input::Stored(position));
+        return;
+    }
     if let Some(position) = position {
         let index = position.index;
         tracing::info!(%index, bytes, index_written = done.wrote_index, "flushed the store");

@@ -6,7 +6,9 @@
 //! Invariant: nothing here reads a real clock, draws from another source than the seed, or starts
 //! a thread; equal seeds give equal traces.
 
+pub mod cluster;
 pub mod disk;
+pub mod history;
 pub mod member;
 pub mod raft;
 pub mod workload;

@@ -5,19 +5,21 @@
 //! threads of a server could. What was answered is kept for whoever checks the run.
 
 use crate::disk::SimDisk;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, Mutex};
 use tenet_base::disk::{
     Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
 };
-use tenet_base::{LeaseId, Rng};
+use tenet_base::{LeaseId, MemberId, Rng, Term};
 use tenet_member::{
-    Applier, ApplyInput, ApplyOutputs, BootError, Booted, Consensus, Frontend, Input, KeepError,
-    Keeper, Kept, Lessor, LogInput, LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal,
-    Remaining, Renewal, StoreJob, Waiter, WatchHub, Write, boot,
+    Applier, ApplyInput, ApplyOutputs, BootError, Booted, Change, Consensus, Frontend, Input,
+    KeepError, Keeper, Kept, Lessor, LogInput, LogOutputs, LogWriter, Notice, Options, Outcome,
+    Outputs, Proposal, Receiver, Remaining, Renewal, SnapshotFile, StoreJob, TakeInError, Waiter,
+    WatchHub, Write, boot,
 };
 use tenet_proto::ApiError;
-use tenet_state::{Response, State};
+use tenet_proto::raftpb::{ConfChange, Message, Snapshot, SnapshotMetadata};
+use tenet_state::{Export, Response, State};
 
 /// An answer that a client got.
 #[derive(Clone, Debug)]
@@ -31,15 +33,26 @@ pub struct Answer {
 /// All answers so far, oldest first.
 pub type Answers = Arc<Mutex<Vec<Answer>>>;
 
-/// A client that waits.
+/// States that are to be sent as snapshots, with the messages that they belong to.
+type Exports = Arc<Mutex<Vec<(Message, Box<Export>)>>>;
+
+/// A client that waits, or the sending of a snapshot.
 #[derive(Debug)]
 pub struct Client {
     request: u64,
     answers: Answers,
+    sends: Option<(Message, Exports)>,
 }
 
 impl Waiter for Client {
     fn complete(self, result: Result<Outcome, ApiError>) {
+        if let Some((message, exports)) = self.sends {
+            if let Ok(Outcome::Export(export)) = result {
+                let mut exports = exports.lock().expect("no holder panics");
+                exports.push((message, export));
+            }
+            return;
+        }
         let result = result.map(|outcome| match outcome {
             Outcome::Applied(response) => Some(response),
             _ => None,
@@ -102,6 +115,14 @@ pub struct SimMember {
     /// Flushes and rewrites that came to their end.
     kept: (u64, u64),
     maintenance_left: bool,
+    /// Messages for other members that nobody has taken yet.
+    outbox: Vec<Message>,
+    exports: Exports,
+    receiver: Receiver,
+    /// Snapshots that became the state.
+    installed: u64,
+    /// Terms in which this member has become leader, not taken yet.
+    led: Vec<Term>,
     lessor: Arc<Lessor<Client>>,
     tick_ms: u64,
     /// Time since the start of this member, by which leases are counted.
@@ -152,6 +173,7 @@ impl SimMember {
             frontend,
             watches,
             lessor,
+            receiver,
             ..
         } = booted;
         SimMember {
@@ -168,6 +190,11 @@ impl SimMember {
             to_keeper: Vec::new(),
             kept: (0, 0),
             maintenance_left: false,
+            outbox: Vec::new(),
+            exports: Exports::default(),
+            receiver,
+            installed: 0,
+            led: Vec::new(),
             lessor,
             tick_ms,
             now_ms: 0,
@@ -182,19 +209,116 @@ impl SimMember {
     /// If it is refused at once.
     pub fn write(&mut self, request: u64, write: Write) -> Result<(), ApiError> {
         let prepared = self.frontend.prepare(write)?;
-        let waiter = Client {
-            request,
-            answers: Arc::clone(&self.answers),
-        };
+        let waiter = self.client(request);
         self.to_consensus
             .push(Input::Propose(Proposal { prepared, waiter }));
         Ok(())
+    }
+
+    /// Asks whether a linearizable read may run, as request number `request`; if so, it is to be
+    /// run on the newest published view.
+    pub fn ask_read(&mut self, request: u64) {
+        let waiter = self.client(request);
+        if self.frontend.progress().reads_alone() {
+            waiter.complete(Ok(Outcome::ReadReady));
+        } else {
+            self.to_consensus.push(Input::Read(waiter));
+        }
+    }
+
+    /// Asks for a change of the configuration, as request number `request`.
+    pub fn change(&mut self, request: u64, change: ConfChange) {
+        let waiter = self.client(request);
+        let change = Box::new(Change { change, waiter });
+        self.to_consensus.push(Input::ProposeChange(change));
+    }
+
+    /// Asks that another member lead, as request number `request`.
+    pub fn transfer(&mut self, request: u64, to: Option<MemberId>) {
+        let waiter = self.client(request);
+        self.to_consensus.push(Input::TransferLeader { to, waiter });
+    }
+
+    fn client(&self, request: u64) -> Client {
+        Client {
+            request,
+            answers: Arc::clone(&self.answers),
+            sends: None,
+        }
+    }
+
+    /// A message of another member has come.
+    pub fn deliver(&mut self, message: Message) {
+        self.to_consensus.push(Input::Peer(Box::new(message)));
+    }
+
+    /// A message to another member could not be delivered.
+    pub fn unreachable(&mut self, member: MemberId) {
+        self.to_consensus.push(Input::Unreachable(member));
+    }
+
+    /// The messages for other members since the last call.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// A snapshot of another member has come, with the file of its state.
+    ///
+    /// # Errors
+    /// If the file is refused.
+    pub fn deliver_snapshot(&mut self, message: Message, file: Bytes) -> Result<(), TakeInError> {
+        let snapshot = message.snapshot.as_deref().cloned().unwrap_or_default();
+        let state = self.receiver.state(file, &snapshot)?;
+        let message = Box::new(message);
+        self.to_consensus.push(Input::Snapshot { message, state });
+        Ok(())
+    }
+
+    /// What became of a snapshot that was sent.
+    pub fn snapshot_sent(&mut self, to: MemberId, ok: bool) {
+        self.to_consensus.push(Input::SnapshotSent { to, ok });
+    }
+
+    /// The snapshots for other members since the last call, each with its file.
+    ///
+    /// # Panics
+    /// If one cannot be made.
+    pub fn take_snapshots(&mut self) -> Vec<(Message, Bytes)> {
+        let exports = std::mem::take(&mut *self.exports.lock().expect("no holder panics"));
+        let files = exports.into_iter().map(|(mut message, export)| {
+            message.snapshot = Some(Box::new(Snapshot {
+                metadata: Some(SnapshotMetadata {
+                    conf_state: Some(export.conf_state.clone()),
+                    index: export.applied.0.get(),
+                    term: export.applied.1.get(),
+                }),
+                ..Snapshot::default()
+            }));
+            let file = SnapshotFile::plan(*export).expect("it fits into the format");
+            let mut bytes = BytesMut::new();
+            for piece in file {
+                bytes.extend_from_slice(&piece.expect("all values can be read"));
+            }
+            (message, bytes.freeze())
+        });
+        files.collect()
+    }
+
+    /// How many snapshots became the state.
+    pub fn installed(&self) -> u64 {
+        self.installed
+    }
+
+    /// The terms in which this member has become leader since the last call.
+    pub fn take_led(&mut self) -> Vec<Term> {
+        std::mem::take(&mut self.led)
     }
 
     /// Lets a heartbeat interval pass.
     pub fn tick(&mut self) {
         self.now_ms += self.tick_ms;
         self.to_consensus.push(Input::Tick);
+        self.to_applier.push(ApplyInput::Time(self.now_ms));
         let (batch, expired) = self.lessor.advance(self.now_ms);
         self.to_consensus.extend(batch);
         for (waiter, error) in expired {
@@ -204,8 +328,8 @@ impl SimMember {
 
     /// Renews a lease as a client would. What it is told to wait for comes with later steps.
     pub fn renew(&mut self, request: u64, id: LeaseId) -> Renewal {
-        let answers = Arc::clone(&self.answers);
-        let waiter = || Client { request, answers };
+        let client = self.client(request);
+        let waiter = || client;
         let renewal = self.lessor.renew(id, self.now_ms, false, false, waiter);
         if renewal == (Renewal::Waits { urgent: true }) {
             self.to_consensus.extend(self.lessor.batch());
@@ -215,10 +339,10 @@ impl SimMember {
 
     /// What is left of a lease, in seconds.
     pub fn remaining_s(&self, id: LeaseId) -> Option<i64> {
-        let answers = Answers::default();
         let waiter = || Client {
             request: 0,
-            answers,
+            answers: Answers::default(),
+            sends: None,
         };
         match self.lessor.remaining(id, self.now_ms, true, waiter) {
             Remaining::Found { remaining_s, .. } => Some(remaining_s),
@@ -297,11 +421,16 @@ impl SimMember {
     fn kept(&mut self, kept: Result<Option<Kept>, KeepError>) {
         match kept {
             Ok(None) => {}
-            Ok(Some(Kept { position, done })) => {
-                match position {
+            Ok(Some(Kept {
+                position,
+                received,
+                done,
+            })) => {
+                match position.as_ref().or(received.as_ref()) {
                     Some(_) => self.kept.0 += 1,
                     None => self.kept.1 += 1,
                 }
+                self.to_consensus.extend(received.map(Input::Stored));
                 if let Some(position) = position {
                     let release_through = position.index;
                     self.to_log.push(LogInput::Truncate {
@@ -322,20 +451,27 @@ impl SimMember {
             self.ended = Some(why);
             return;
         }
-        for (waiter, result) in out.answers {
+        for (waiter, result) in out.answers.drain(..) {
             waiter.complete(result);
         }
+        let applies = out.take_applies();
         self.to_log
             .extend(out.appends.into_iter().map(LogInput::Append));
-        self.to_applier
-            .extend(out.conf_states.into_iter().map(ApplyInput::Configured));
-        self.to_applier
-            .extend(out.committed.into_iter().map(ApplyInput::Committed));
-        let reads = out
-            .reads
-            .into_iter()
-            .map(|(index, who)| ApplyInput::Reads(index, who));
-        self.to_applier.extend(reads);
+        self.to_applier.extend(applies);
+        self.outbox.extend(out.messages);
+        for message in out.snapshots {
+            let sender = Client {
+                request: 0,
+                answers: Arc::clone(&self.answers),
+                sends: Some((message, Arc::clone(&self.exports))),
+            };
+            self.to_applier.push(ApplyInput::Export(sender));
+        }
+        let led = out.notices.iter().filter_map(|notice| match notice {
+            Notice::BecameLeader(term) => Some(*term),
+            _ => None,
+        });
+        self.led.extend(led);
     }
 
     fn run_log_writer(&mut self, disk: &mut SimDisk) {
@@ -359,6 +495,8 @@ impl SimMember {
         if let Some(why) = &out.fatal {
             self.end(why);
         }
+        let installed = |input: &&Input<Client>| matches!(input, Input::Installed(_));
+        self.installed += out.inputs.iter().filter(installed).count() as u64;
         self.to_consensus.extend(out.inputs);
         self.to_keeper.extend(out.job);
         self.maintenance_left = out.work_left;

@@ -91,6 +91,15 @@ impl State {
         self.mvcc.flush(Box::new(tables.into_iter()), with_index)
     }
 
+    /// Makes the first flush of this state, which came as a snapshot, take the place of the files of
+    /// `other`, which must not begin another job.
+    ///
+    /// # Panics
+    /// If this state is durable already, or the other has a job under way.
+    pub fn supersede(&mut self, other: &State) {
+        self.mvcc.supersede(&other.mvcc);
+    }
+
     /// Begins to give back room that compactions have set free, if there is much and it may be.
     pub fn rewrite(&mut self) -> Option<Job> {
         self.mvcc.rewrite()

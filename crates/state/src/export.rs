@@ -6,6 +6,7 @@ use crate::version::Version;
 use std::sync::Arc;
 use tenet_base::{Index, Revision, Term};
 use tenet_mvcc::View;
+use tenet_proto::raftpb::ConfState;
 
 /// An immutable state, as of one applied entry. Taking one costs as much as there are entries in
 /// the small tables; working it out is left to a thread that may be busy for long.
@@ -19,6 +20,8 @@ pub struct Export {
     pub after_keys: Vec<TableBucket>,
     /// The last applied entry.
     pub applied: (Index, Term),
+    /// The raft configuration there.
+    pub conf_state: ConfState,
 }
 
 /// A bucket of a small table.
@@ -52,6 +55,7 @@ impl State {
             keys: self.mvcc.views().load(),
             after_keys: buckets(&Bucket::AFTER_KEYS),
             applied: self.applied(),
+            conf_state: self.tables.conf_state.clone(),
         }
     }
 }

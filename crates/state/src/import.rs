@@ -2,7 +2,8 @@
 //!
 //! The snapshot becomes the beginning of a new cluster: keys, leases, users, roles, alarms and the
 //! cluster's version are taken over; members, the raft configuration and the place in the log are
-//! new. Whatever is not understood is refused, not dropped.
+//! new. Or it comes from the leader of this very cluster, and then all is taken over. Whatever is
+//! not understood is refused, not dropped.
 
 use crate::members::Member;
 use crate::state::{Config, State};
@@ -60,6 +61,8 @@ pub struct Import {
     config: Config,
     tables: Tables,
     keys: tenet_mvcc::Import,
+    /// Of the same cluster and log.
+    same_log: bool,
     /// Which live keys are on which lease.
     leased: BTreeMap<Bytes, LeaseId>,
     finished: Option<Revision>,
@@ -85,9 +88,20 @@ impl Import {
             tables: Tables::new(&config),
             config,
             keys: tenet_mvcc::Import::new(store),
+            same_log: false,
             leased: BTreeMap::new(),
             finished: None,
             scheduled: None,
+        }
+    }
+
+    /// As [`Import::new`], for a snapshot of the leader: members, configuration and the place in the
+    /// log are taken over, too.
+    #[must_use]
+    pub fn of_leader(config: Config, store: Store) -> Self {
+        Import {
+            same_log: true,
+            ..Import::new(config, store)
         }
     }
 
@@ -104,7 +118,7 @@ impl Import {
             return Err(ImportError::UnknownBucket(name));
         };
         match (known, key) {
-            (Bucket::Members | Bucket::MembersRemoved, _) => return Ok(()),
+            (Bucket::Members | Bucket::MembersRemoved, _) if !self.same_log => return Ok(()),
             (Bucket::Meta, _) => return self.meta(key, value),
             (Bucket::Auth, AUTH_ENABLED) => {
                 return match value {
@@ -138,6 +152,10 @@ impl Import {
             STORAGE_VERSION => refuse_newer("its storage version", value)?,
             FINISHED_COMPACTION => self.finished = Some(main_revision(key, value)?),
             SCHEDULED_COMPACTION => self.scheduled = Some(main_revision(key, value)?),
+            APPLIED | TERM | CONF_STATE if self.same_log => {
+                let taken = self.tables.restore(Bucket::Meta, key, value);
+                taken.map_err(ImportError::Table)?;
+            }
             // They belong to the log of the old cluster.
             APPLIED | TERM | CONF_STATE => {}
             _ => {
@@ -160,7 +178,18 @@ impl Import {
 
     /// The state, as the beginning of a new cluster.
     #[must_use]
-    pub fn finish(self, beginning: Beginning) -> State {
+    pub fn finish(mut self, beginning: Beginning) -> State {
+        for member in beginning.members {
+            self.tables.members.restore(member);
+        }
+        self.tables.conf_state = beginning.conf_state;
+        (self.tables.applied, self.tables.term) = beginning.applied;
+        self.finish_of_leader()
+    }
+
+    /// The state as the leader has it, at the entry that the snapshot names.
+    #[must_use]
+    pub fn finish_of_leader(self) -> State {
         let Import {
             config,
             mut tables,
@@ -168,6 +197,7 @@ impl Import {
             leased,
             finished,
             scheduled,
+            same_log: _,
         } = self;
         for (key, lease) in leased {
             // etcd passes over keys whose lease is gone.
@@ -175,11 +205,6 @@ impl Import {
                 tables.leases.move_key(&key, lease);
             }
         }
-        for member in beginning.members {
-            tables.members.restore(member);
-        }
-        tables.conf_state = beginning.conf_state;
-        (tables.applied, tables.term) = beginning.applied;
         let mvcc = keys.finish(finished.max(scheduled), tables.applied, tables.term);
         State::of(config, mvcc, tables)
     }

@@ -171,6 +171,13 @@ impl State {
         self.views.0.store(Arc::new(StateView { kv, cluster }));
     }
 
+    /// Publishes where `other` did: its readers see this state from now on.
+    pub fn take_readers(&mut self, other: &State) {
+        self.views = other.views.clone();
+        self.cluster_changed = true;
+        self.publish();
+    }
+
     /// The readers' half.
     #[must_use]
     pub fn views(&self) -> StateViews {

@@ -133,6 +133,12 @@ impl Job {
         }
     }
 
+    /// Has files of another store removed as well.
+    pub(crate) fn removing(mut self, files: Vec<(FileKind, FileId)>) -> Job {
+        self.before.extend(files);
+        self
+    }
+
     /// The next operations for the disk, to be done in order. `None` once all was done.
     ///
     /// # Errors

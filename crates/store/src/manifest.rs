@@ -68,6 +68,9 @@ pub struct Manifest {
     pub next_file: FileId,
     /// The cut.
     pub cut: Cut,
+    /// The cut came as a snapshot of the leader, and the log may not know of it yet: it need not
+    /// reach the cut.
+    pub received: bool,
     /// The small tables at the cut.
     pub tables: SideFile,
     /// The index.
@@ -93,6 +96,7 @@ impl Manifest {
                 revision: Revision(1),
                 compacted: None,
             },
+            received: false,
             tables: none,
             index: IndexFile {
                 file: none,
@@ -119,6 +123,7 @@ impl Manifest {
         out.put_u64_le(self.cut.term.get());
         out.put_i64_le(self.cut.revision.get());
         out.put_i64_le(self.cut.compacted.map_or(-1, Revision::get));
+        out.put_u64_le(self.received.into());
         for side in [self.tables, self.index.file] {
             out.put_u64_le(side.id.0);
             out.put_u64_le(side.bytes);
@@ -229,6 +234,11 @@ fn decode(bytes: &[u8]) -> Option<Manifest> {
         revision: Revision(number()? as i64),
         compacted: Some(Revision(number()? as i64)).filter(|at| at.get() >= 0),
     };
+    let received = match number()? {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
     let mut side = || {
         Some(SideFile {
             id: FileId(number()?),
@@ -261,6 +271,7 @@ fn decode(bytes: &[u8]) -> Option<Manifest> {
         member,
         next_file,
         cut,
+        received,
         tables,
         index,
         segments,
@@ -316,6 +327,7 @@ mod tests {
                 revision: Revision(8),
                 compacted: None,
             },
+            received: true,
             tables: side(7),
             index: IndexFile {
                 file: side(8),

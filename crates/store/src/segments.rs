@@ -13,7 +13,7 @@
 //!
 //! One job is under way at a time.
 
-use crate::file::FileId;
+use crate::file::{FileId, FileKind};
 use crate::job::{Done, Job, Sides, Source, bit};
 use crate::manifest::Manifest;
 use crate::marks::Marks;
@@ -91,6 +91,8 @@ pub struct Store {
     /// What a job was given: releases when its index was begun.
     job: Option<u64>,
     appended_since_index: u64,
+    /// The files of a store that the first flush of this one takes the place of.
+    superseded: Option<Vec<(FileKind, FileId)>>,
 }
 
 impl Records for Store {
@@ -147,6 +149,7 @@ impl Store {
             droppable: 0,
             job: None,
             appended_since_index: 0,
+            superseded: None,
         }
     }
 
@@ -252,6 +255,23 @@ impl Store {
         self.appended_since_index
     }
 
+    /// Makes the first flush of this store, which has no files, take the place of another's files:
+    /// those of the same directory go when these are durable, at once. The other store must not
+    /// begin another job; its views go on.
+    ///
+    /// # Panics
+    /// If this store has files, or the other has a job under way.
+    pub fn supersede(&mut self, other: &Store) {
+        assert!(
+            !self.has_durable() && self.dir == other.dir && other.job.is_none(),
+            "a store of {} cannot take the place of one of {}",
+            self.dir,
+            other.dir
+        );
+        self.manifest.next_file = other.manifest.next_file;
+        self.superseded = Some(other.manifest.files().collect());
+    }
+
     /// Whether a job is under way.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -284,13 +304,10 @@ impl Store {
             left_out: Vec::new(),
         });
         let sources = sources.collect();
-        Job::new(
-            self.dir.clone(),
-            self.manifest.clone(),
-            unflushed,
-            sources,
-            Some(sides),
-        )
+        let mut manifest = self.manifest.clone();
+        manifest.received = self.superseded.is_some();
+        let gone = self.superseded.take().unwrap_or_default();
+        Job::new(self.dir.clone(), manifest, unflushed, sources, Some(sides)).removing(gone)
     }
 
     /// Whether rewriting would give back much, so that an index should be made durable first if

@@ -1,7 +1,7 @@
 //! Reading a snapshot into a state.
 
-use tenet_bolt::{BoltError, Content, Db};
-use tenet_runtime::NewCluster;
+use tenet_bolt::BoltError;
+use tenet_runtime::{NewCluster, TakeInError, take_in};
 use tenet_state::{Import, State};
 
 use crate::snapshot_file::SnapshotFile;
@@ -25,49 +25,18 @@ pub(super) fn read(
     cluster: &NewCluster,
     bump: Option<Bump>,
 ) -> Result<State, String> {
-    let told = |error: BoltError| match error {
-        BoltError::NotADatabase => format!("{path}: {error}"),
-        error => format!("{path}: {error}; take another snapshot"),
-    };
-    let db = Db::open(file).map_err(told)?;
-    if let Some(error) = db.check().into_iter().next() {
-        return Err(told(error));
-    }
     let mut import = Import::new(config(), cluster.store());
-    let mut newest = 0;
-    for bucket in db.walk(&db.root()) {
-        let bucket = bucket.map_err(told)?;
-        let Content::Bucket(entries) = &bucket.content else {
-            let key = bucket.key.escape_ascii();
-            let at = bucket.offset;
-            return Err(format!(
-                "{path}: byte {at}: {key} is a value where a bucket is due"
-            ));
-        };
-        for entry in db.walk(entries) {
-            let entry = entry.map_err(told)?;
-            let at = entry.offset;
-            let Content::Value(value) = &entry.content else {
-                let (bucket, key) = (bucket.key.escape_ascii(), entry.key.escape_ascii());
-                let text = format!("{path}: byte {at}: {bucket} holds a bucket {key}");
-                return Err(text + ", which etcd never makes");
-            };
-            import
-                .entry(&bucket.key, &entry.key, value)
-                .map_err(|error| format!("{path}: byte {at}: {error}"))?;
-            if bucket.key == b"key"[..] {
-                newest = entry
-                    .key
-                    .first_chunk()
-                    .map_or(0, |main| i64::from_be_bytes(*main));
-            }
+    let newest = take_in(file, &mut import).map_err(|error| match error {
+        TakeInError::File(error) if error != BoltError::NotADatabase => {
+            format!("{path}: {error}; take another snapshot")
         }
-    }
+        error => format!("{path}: {error}"),
+    })?;
     if let Some(bump) = bump {
         let after = import
             .bump(bump.by)
             .map_err(|error| format!("{path}: {error}"))?;
-        (bump.tell)(newest, after.get());
+        (bump.tell)(newest.get(), after.get());
     }
     Ok(import.finish(cluster.beginning()))
 }

@@ -118,7 +118,9 @@ impl Appends {
 
     /// Whether a snapshot is being installed.
     pub(super) fn is_installing(&self) -> bool {
-        self.outstanding.iter().any(|append| append.snapshot.is_some())
+        self.outstanding
+            .iter()
+            .any(|append| append.snapshot.is_some())
     }
 
     /// The store holds the snapshot that stands at `position`: the log may go on after it.
@@ -210,10 +212,10 @@ impl Appends {
 
 fn finish<W>(append: Outstanding, raft: &mut Raft<MemoryLog>, out: &mut Outputs<W>) {
     let log = raft.log_mut();
-    if let Some(snapshot) = append.snapshot {
-        if let Err(error) = log.apply_snapshot(snapshot) {
-            unreachable!("a snapshot that the core has accepted: {error}")
-        }
+    if let Some(snapshot) = append.snapshot
+        && let Err(error) = log.apply_snapshot(snapshot)
+    {
+        unreachable!("a snapshot that the core has accepted: {error}")
     }
     log.append(append.entries);
     if let Some(state) = append.hard_state {

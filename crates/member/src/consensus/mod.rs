@@ -19,14 +19,14 @@ use crate::progress::Progress;
 use crate::reads::ReadRounds;
 use crate::waiter::{Outcome, Waiter};
 use appends::Appends;
-use proposals::Proposals;
 use bytes::Bytes;
+use proposals::Proposals;
 use std::sync::Arc;
 use tenet_base::{Index, MemberId, limits};
 use tenet_proto::ApiError;
-use tenet_state::State;
 use tenet_proto::raftpb::{ConfState, Entry, Message, MessageType};
 use tenet_raft::{LogStore as _, MemoryLog, Output, Raft, Role};
+use tenet_state::State;
 
 /// Applied entries are forgotten in runs of at least so many, or of as many as are kept.
 const FORGET_ENTRIES: u64 = 1_024;
@@ -72,7 +72,10 @@ pub struct Consensus<W> {
 
 impl<W: Waiter> Consensus<W> {
     /// An actor around a core whose applied index is `applied`.
-    #[expect(clippy::too_many_arguments, reason = "all are needed and none belongs to another")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all are needed and none belongs to another"
+    )]
     pub fn new(
         raft: Raft<MemoryLog>,
         conf_state: ConfState,

@@ -204,6 +204,28 @@ impl<W> Lessor<W> {
         }
     }
 
+    /// The state machine has become that of a snapshot, with these leases. This member does not
+    /// lead, so nothing is under way for any of them.
+    pub(crate) fn replace(&self, leases: impl IntoIterator<Item = (LeaseId, i64, i64)>) {
+        let mut inner = self.lock();
+        let mut table = Table::new(inner.now_ms);
+        for (id, ttl_s, remaining_s) in leases {
+            table.insert(Timed {
+                remaining_s,
+                ..new_lease(id, ttl_s, 0)
+            });
+        }
+        inner.table = table;
+        inner.led = None;
+        inner.begins = false;
+        inner.fresh.clear();
+        inner.due.clear();
+        inner.proposed.clear();
+        inner.proposed_count = 0;
+        inner.checkpoints.clear();
+        inner.resets.clear();
+    }
+
     /// What happened to leases.
     pub fn counts(&self) -> &LeaseCounts {
         &self.counts

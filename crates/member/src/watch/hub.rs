@@ -103,6 +103,14 @@ impl WatchHub {
         wake(wakes);
     }
 
+    /// The state has become that of a snapshot, published as `view`: what lies between was not
+    /// routed, so every watch that may want some of it reads the history by itself.
+    pub(crate) fn jump(&self, view: &View) {
+        let mut wakes = Vec::new();
+        self.0.hub.lock().jump(view.revision().0, &mut wakes);
+        wake(wakes);
+    }
+
     /// Time goes on: tells quiet watches how far they are, and takes back what nobody pulls. Due
     /// ten times a second or so.
     pub fn tick(&self, now_ms: u64) {
@@ -367,6 +375,26 @@ impl Hub {
             self.flush(revision, view, wakes);
         }
         self.routed = self.routed.max(last);
+    }
+
+    fn jump(&mut self, newest: i64, wakes: &mut Vec<Waker>) {
+        let (routed, now_ms) = (self.routed, self.now_ms);
+        if newest <= routed {
+            return;
+        }
+        for watcher in self.watchers.iter_mut() {
+            if watcher.lagging || watcher.min_revision > newest {
+                continue;
+            }
+            watcher.lagging = true;
+            self.lagging += 1;
+            let watch = watcher.watch;
+            let revision = watcher.min_revision.max(routed + 1);
+            watcher
+                .inbox
+                .push(Item::Behind { watch, revision }, now_ms, wakes);
+        }
+        self.routed = newest;
     }
 
     /// Hands a revision to all who want part of it.

@@ -7,8 +7,8 @@ use tenet_base::disk::{
     Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
 };
 use tenet_member::{
-    Applier, ApplyInput, ApplyOutputs, Booted, Consensus, Founder, Frontend, Input, LogInput,
-    LogOutputs, LogWriter, Options, Outcome, Outputs, Proposal, Waiter, Write, boot,
+    Applier, ApplyOutputs, Booted, Consensus, Founder, Frontend, Input, LogInput, LogOutputs,
+    LogWriter, Options, Outcome, Outputs, Proposal, Waiter, Write, boot,
 };
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::PutRequest;
@@ -78,6 +78,7 @@ impl Driver {
                 peer_urls: vec!["http://localhost:2380".to_owned()],
             }],
             initial_cluster_token: "etcd-cluster".to_owned(),
+            joins: None,
             election_ticks: 10,
             tick_ms: 100,
             initial_tick_advance: true,
@@ -114,21 +115,15 @@ impl Driver {
         loop {
             let mut out = Outputs::default();
             self.consensus.handle(&mut self.inputs, &mut out);
-            for (waiter, result) in out.answers {
+            for (waiter, result) in out.answers.drain(..) {
                 waiter.complete(result);
             }
-            let mut appends = out.appends.into_iter().map(LogInput::Append).collect();
+            let mut appends = out.appends.drain(..).map(LogInput::Append).collect();
             let mut log_out = LogOutputs::default();
             self.log_writer
                 .handle(&mut appends, &mut self.disk, &mut log_out);
 
-            let configured = out.conf_states.into_iter().map(ApplyInput::Configured);
-            let committed = out.committed.into_iter().map(ApplyInput::Committed);
-            let reads = out
-                .reads
-                .into_iter()
-                .map(|(index, who)| ApplyInput::Reads(index, who));
-            let mut applies: Vec<_> = configured.chain(committed).chain(reads).collect();
+            let mut applies = out.take_applies();
             if applies.is_empty() {
                 return;
             }

@@ -38,16 +38,19 @@ impl Cluster {
             }
             let answered = self.clients.answered;
             self.ask_put(at);
-            self.rounds("at rest, a write is not carried out everywhere", |cluster| {
-                cluster.clients.is_idle() && cluster.agrees()
-            });
+            self.rounds(
+                "at rest, a write is not carried out everywhere",
+                |cluster| cluster.clients.is_idle() && cluster.agrees(),
+            );
             if self.clients.answered == answered {
                 self.violations
                     .push(format!("at rest, member {at} does not answer a write"));
             }
         }
         self.pull_all();
-        let held: Vec<Holds> = (0..self.nodes.len()).filter_map(|at| self.holds(at)).collect();
+        let held: Vec<Holds> = (0..self.nodes.len())
+            .filter_map(|at| self.holds(at))
+            .collect();
         if held.windows(2).any(|two| two[0] != two[1]) {
             self.violations
                 .push(format!("members hold different things: {held:?}"));
@@ -67,7 +70,8 @@ impl Cluster {
                 }
             }
         }
-        self.violations.push(format!("{otherwise}: {}", self.places()));
+        self.violations
+            .push(format!("{otherwise}: {}", self.places()));
     }
 
     /// Lets everybody do everything that does not need time to pass.
@@ -102,7 +106,10 @@ impl Cluster {
     fn holds(&self, at: usize) -> Option<Holds> {
         let member = self.nodes[at].member.as_ref()?;
         let view = member.state().views().load();
-        let hash = view.kv.hash_kv(0).expect("the newest revision can be hashed");
+        let hash = view
+            .kv
+            .hash_kv(0)
+            .expect("the newest revision can be hashed");
         Some(Holds {
             applied: member.state().applied().0,
             revision: view.kv.revision().get(),

@@ -9,26 +9,14 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use tenet_base::Rng as _;
 use tenet_base::world::SplitMix64;
-use tenet_check::history::{
-    self as h, Answer, History, Line, Operation, PutAnswer, RangeAnswer, Refusal, Request, Told,
-    TxnAnswer, Watch,
-};
-use tenet_member::{Pulled, WatchSession, Write};
+use tenet_check::history::{self as h, Answer, History, Line, Operation, Refusal, Watch};
+use tenet_member::{Pulled, WatchSession};
 use tenet_proto::ApiError;
-use tenet_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
-use tenet_proto::etcdserverpb::request_op::Request as Op;
-use tenet_proto::etcdserverpb::response_op::Response as OpResponse;
-use tenet_proto::etcdserverpb::watch_request::RequestUnion;
-use tenet_proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
-    TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-};
-use tenet_proto::mvccpb::KeyValue;
-use tenet_proto::mvccpb::event::EventType;
+use tenet_proto::etcdserverpb::WatchResponse;
 use tenet_proto::prost::Message as _;
 use tenet_sim::disk::{SimDisk, Survival};
+use tenet_sim::history::{answer_of, next_request, told_of, watch_request, write_of};
 use tenet_sim::member::{Answers, SimMember};
-use tenet_state::Response;
 
 const LIVES: u64 = 5;
 const WRITES: u64 = 40;
@@ -95,78 +83,16 @@ impl World {
             ..watch
         };
         let mut session = self.member.watches().open();
-        session.request(WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                key: watch.keys.key.clone().into(),
-                range_end: watch.keys.end.clone().into(),
-                start_revision: watch.start,
-                prev_kv: watch.prev_kv,
-                filters: if watch.no_put { vec![0] } else { vec![] },
-                ..WatchCreateRequest::default()
-            })),
-        });
+        session.request(watch_request(&watch));
         self.lines.push(Line::Watch(watch.clone()));
         self.watchers.push((watch, session));
     }
 
     fn send(&mut self) {
-        let (id, value) = (self.next(), self.count);
-        let key = |rng: &mut SplitMix64| format!("key{:02}", rng.below(8));
-        let rng = &mut self.rng;
-        let put = h::Put {
-            key: key(rng),
-            value: format!("v{value}"),
-            prev_kv: rng.below(2) == 0,
-            lease: 0,
-        };
-        let keys = |rng: &mut SplitMix64| h::Keys {
-            key: key(rng),
-            end: if rng.below(3) == 0 {
-                key(rng)
-            } else {
-                String::new()
-            },
-        };
-        let request = match rng.below(12) {
-            0..=4 => Request::Put(put),
-            5..=6 => Request::Delete(h::Delete {
-                keys: keys(rng),
-                prev_kv: true,
-            }),
-            7 => {
-                let revision = self.member.state().views().load().kv.revision().get();
-                Request::Compact(h::Compact {
-                    revision: (revision - rng.below(6) as i64).max(2),
-                })
-            }
-            _ => {
-                let everything = Request::Range(h::Range {
-                    keys: h::Keys {
-                        key: "\0".into(),
-                        end: "\0".into(),
-                    },
-                    ..h::Range::default()
-                });
-                Request::Txn(h::Txn {
-                    compare: vec![h::Compare {
-                        keys: h::Keys {
-                            key: key(rng),
-                            end: String::new(),
-                        },
-                        result: h::Comparison::Less,
-                        with: h::Operand::Version(1 + rng.below(3) as i64),
-                    }],
-                    success: vec![Request::Put(put), everything.clone()],
-                    failure: vec![
-                        Request::Delete(h::Delete {
-                            keys: keys(rng),
-                            prev_kv: false,
-                        }),
-                        everything,
-                    ],
-                })
-            }
-        };
+        let id = self.next();
+        let value = self.count;
+        let revision = self.member.state().views().load().kv.revision().get();
+        let request = next_request(&mut self.rng, value, revision);
         self.now += 1;
         self.member.write(id, write_of(&request)).unwrap();
         let operation = Operation {
@@ -270,136 +196,6 @@ impl World {
             while self.pull(which, 10_000) == Pulled::Part {}
         }
         History { lines: self.lines }
-    }
-}
-
-fn op_of(request: &Request) -> Op {
-    match request {
-        Request::Range(range) => Op::RequestRange(RangeRequest {
-            key: range.keys.key.clone().into(),
-            range_end: range.keys.end.clone().into(),
-            ..RangeRequest::default()
-        }),
-        Request::Put(put) => Op::RequestPut(PutRequest {
-            key: put.key.clone().into(),
-            value: put.value.clone().into(),
-            prev_kv: put.prev_kv,
-            ..PutRequest::default()
-        }),
-        Request::Delete(delete) => Op::RequestDeleteRange(DeleteRangeRequest {
-            key: delete.keys.key.clone().into(),
-            range_end: delete.keys.end.clone().into(),
-            prev_kv: delete.prev_kv,
-        }),
-        other => panic!("{other:?} is not drawn here"),
-    }
-}
-
-fn write_of(request: &Request) -> Write {
-    let branch = |requests: &[Request]| {
-        let ops = requests.iter().map(|next| RequestOp {
-            request: Some(op_of(next)),
-        });
-        ops.collect()
-    };
-    match request {
-        Request::Compact(compact) => Write::Compact(CompactionRequest {
-            revision: compact.revision,
-            physical: false,
-        }),
-        Request::Txn(txn) => {
-            let h::Operand::Version(version) = txn.compare[0].with else {
-                panic!("only versions are compared here");
-            };
-            Write::Txn(TxnRequest {
-                compare: vec![Compare {
-                    result: CompareResult::Less.into(),
-                    target: CompareTarget::Version.into(),
-                    key: txn.compare[0].keys.key.clone().into(),
-                    target_union: Some(TargetUnion::Version(version)),
-                    ..Compare::default()
-                }],
-                success: branch(&txn.success),
-                failure: branch(&txn.failure),
-            })
-        }
-        other => match op_of(other) {
-            Op::RequestPut(put) => Write::Put(put),
-            Op::RequestDeleteRange(delete) => Write::DeleteRange(delete),
-            op => panic!("{op:?} writes nothing"),
-        },
-    }
-}
-
-fn answer_of(response: Response) -> Answer {
-    match response {
-        Response::Put(response) => OpResponse::ResponsePut(response).into_answer(),
-        Response::DeleteRange(response) => OpResponse::ResponseDeleteRange(response).into_answer(),
-        Response::Txn(response) => OpResponse::ResponseTxn(response).into_answer(),
-        Response::Compaction(_) => Answer::Done,
-        other => panic!("{other:?} was not asked for"),
-    }
-}
-
-trait IntoAnswer {
-    fn into_answer(self) -> Answer;
-}
-
-impl IntoAnswer for OpResponse {
-    fn into_answer(self) -> Answer {
-        match self {
-            OpResponse::ResponseRange(found) => Answer::Range(RangeAnswer {
-                kvs: found.kvs.into_iter().map(kv_of).collect(),
-                count: found.count,
-                more: found.more,
-            }),
-            OpResponse::ResponsePut(response) => Answer::Put(PutAnswer {
-                prev: response.prev_kv.map(kv_of),
-            }),
-            OpResponse::ResponseDeleteRange(response) => Answer::Delete(h::DeleteAnswer {
-                deleted: response.deleted,
-                prevs: response.prev_kvs.into_iter().map(kv_of).collect(),
-            }),
-            OpResponse::ResponseTxn(response) => {
-                let results = response.responses.into_iter();
-                let results = results.map(|next| next.response.expect("one for each"));
-                Answer::Txn(TxnAnswer {
-                    succeeded: response.succeeded,
-                    results: results.map(IntoAnswer::into_answer).collect(),
-                })
-            }
-        }
-    }
-}
-
-fn kv_of(kv: KeyValue) -> h::Kv {
-    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("only text is written here");
-    h::Kv {
-        key: text(kv.key),
-        value: text(kv.value),
-        created: kv.create_revision,
-        modified: kv.mod_revision,
-        version: kv.version,
-        lease: kv.lease,
-    }
-}
-
-fn told_of(watch: &Watch, at: i64, response: WatchResponse) -> Told {
-    let events = response.events.into_iter().map(|event| h::Event {
-        deleted: event.r#type() == EventType::Delete,
-        kv: kv_of(event.kv.expect("of a key")),
-        prev: event.prev_kv.map(kv_of),
-    });
-    Told {
-        stream: watch.stream,
-        watch: Some(watch.id),
-        at,
-        revision: response.header.map_or(0, |header| header.revision),
-        created: response.created,
-        canceled: response.canceled,
-        compacted: response.compact_revision,
-        fragment: response.fragment,
-        events: events.collect(),
     }
 }
 

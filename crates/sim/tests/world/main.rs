@@ -1,7 +1,8 @@
-//! One whole member in the simulated world.
+//! Whole members in the simulated world: one alone, and clusters.
 
 #![allow(clippy::print_stdout)]
 
+mod cluster;
 mod determinism;
 mod histories;
 mod leases;

@@ -312,3 +312,43 @@ fn every_sync_that_is_left_out_is_noticed() {
     }
     assert_eq!(unnoticed, Vec::<String>::new(), "of {} syncs", last + 1);
 }
+
+/// The process is killed at every operation, started again, and the power fails soon after: what
+/// the second process has read may not have been durable, and it must not rely on it.
+#[test]
+fn what_a_killed_process_did_not_sync_may_still_be_lost_after_the_next_start() {
+    let script = Script::new(11, 60);
+    let mut losses = 0;
+    for kill_at in (0..).step_by(3) {
+        let mut rng = SplitMix64::new(kill_at);
+        let mut disk = new_disk(11);
+        let mut member = SimMember::start(&mut disk, &options(), Answers::default()).unwrap();
+        let mut writes = script.writes.iter().zip(0..);
+        let begin = disk.performed();
+        while disk.performed() < begin + kill_at {
+            if !member.step(&mut disk, &mut rng) {
+                let Some((write, n)) = writes.next() else {
+                    assert!(losses > 100, "too few losses: {losses}");
+                    return;
+                };
+                member.write(n, write.clone()).unwrap();
+            }
+        }
+        drop(member);
+        disk.end_process(&mut rng);
+        for again in 0..4 {
+            let mut disk = disk.clone();
+            let mut member = SimMember::start(&mut disk, &options(), Answers::default()).unwrap();
+            for _ in 0..rng.below(40) {
+                member.step(&mut disk, &mut rng);
+            }
+            drop(member);
+            disk.crash(Survival::Random, &mut rng);
+            let started = SimMember::start(&mut disk, &options(), Answers::default());
+            if let Err(error) = started {
+                panic!("killed after {kill_at} operations, power lost ({again}): {error}");
+            }
+            losses += 1;
+        }
+    }
+}

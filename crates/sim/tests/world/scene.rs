@@ -46,6 +46,7 @@ pub(crate) fn options() -> Options {
             peer_urls: vec!["http://localhost:2380".to_owned()],
         }],
         initial_cluster_token: "etcd-cluster".to_owned(),
+        joins: None,
         election_ticks: 10,
         tick_ms: 100,
         initial_tick_advance: true,
