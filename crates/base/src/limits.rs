@@ -40,6 +40,14 @@ pub const RAFT_MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
 /// Append messages in flight to one follower.
 pub const RAFT_INFLIGHT_MAX: usize = 512;
 
+/// Largest raft message between members, and bytes of one that have arrived and are not complete.
+/// etcd takes up to 512 MiB, and sends none above 1 MiB and one entry.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What an entry that has arrived counts beside its bytes: its place in memory.
+pub const PEER_ENTRY_OVERHEAD_BYTES: usize = 64;
+/// Largest message in front of a snapshot's database, as in etcd.
+pub const PEER_SNAPSHOT_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Size at which a WAL segment is closed and the next begun.
 pub const WAL_SEGMENT_BYTES: u64 = 64_000_000;
 /// Largest single WAL record that the reader believes.

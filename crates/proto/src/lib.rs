@@ -3,7 +3,7 @@
 //! Those of the client API and of log payloads are generated from the .proto files in this crate's
 //! `proto` folder; byte fields are [`bytes::Bytes`], so decoding copies no value. Those of the
 //! raft library are written by hand in [`raftpb`], because their presence rules are those of
-//! another generation of protobuf.
+//! another generation of protobuf. How members put them on the streams between them is in [`peer`].
 //!
 //! Invariant: encoding a message gives the bytes that etcd 3.7 gives for the same message where
 //! bytes are compared (`mvccpb.KeyValue` is hashed), and bytes that etcd 3.5 to 3.7 accept
@@ -12,6 +12,7 @@
 pub use prost;
 
 pub mod error;
+pub mod peer;
 pub mod raftpb;
 
 pub use error::{ApiError, Code};
