@@ -48,6 +48,48 @@ pub const PEER_ENTRY_OVERHEAD_BYTES: usize = 64;
 /// Largest message in front of a snapshot's database, as in etcd.
 pub const PEER_SNAPSHOT_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Messages that wait to be sent on one stream to a member; what comes beyond is dropped.
+pub const PEER_QUEUE_MESSAGES_MAX: usize = 4_096;
+/// Bytes of such messages.
+pub const PEER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Messages that wait to be posted one by one, while there is no stream.
+pub const PEER_POSTS_WAITING_MAX: usize = 64;
+/// Messages that are being posted to one member at once.
+pub const PEER_POSTS_MAX: usize = 4;
+/// Bytes of messages that a stream gathers before it sends them.
+pub const PEER_CHUNK_BYTES: usize = 128 * 1024;
+/// Time after which a stream that has nothing to say gives a sign of life.
+pub const PEER_HEARTBEAT_MS: u64 = 1_666;
+/// Silence after which a connection between members is given up.
+pub const PEER_SILENCE_MS: u64 = 5_000;
+/// Time between two attempts to open a stream.
+pub const PEER_DIAL_INTERVAL_MS: u64 = 100;
+/// Time after which the same trouble with a member is logged again.
+pub const PEER_LOG_AGAIN_MS: u64 = 30_000;
+/// Time between two probes of a member.
+pub const PEER_PROBE_INTERVAL_MS: u64 = 4_000;
+/// Unknown members that have called and are remembered, so that they can be answered.
+pub const PEER_REMOTES_MAX: usize = 64;
+/// Connections on the listeners for members.
+pub const PEER_CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of posted messages that have not arrived as a whole, of all connections.
+pub const PEER_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Largest question that a member asks another beside raft.
+pub const PEER_QUESTION_BYTES_MAX: usize = 64 * 1024;
+/// Largest answer to such a question: the keys of a lease.
+pub const PEER_ANSWER_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// Connections to one address of a member that are kept for the next question.
+pub const PEER_IDLE_CONNECTIONS_MAX: usize = 16;
+/// Snapshots that are being received at once.
+pub const PEER_SNAPSHOTS_RECEIVED_MAX: usize = 2;
+/// How long a member may take nothing of a snapshot before it is given up.
+pub const PEER_SNAPSHOT_UNREAD_MS: u64 = 30_000;
+/// How long a snapshot may give nothing to send: a member of etcd's gives up after
+/// [`PEER_SILENCE_MS`].
+pub const PEER_SNAPSHOT_PAUSE_MS: u64 = 2_000;
+/// Time for a member to answer once it has all of a snapshot.
+pub const PEER_SNAPSHOT_ANSWER_MS: u64 = 300_000;
+
 /// Size at which a WAL segment is closed and the next begun.
 pub const WAL_SEGMENT_BYTES: u64 = 64_000_000;
 /// Largest single WAL record that the reader believes.
@@ -158,6 +200,10 @@ pub const DESCRIPTORS_RESERVED: u64 = 150;
 pub const CONNECTION_PREFACE_SECONDS: u64 = 120;
 /// Time for an HTTP/1.1 request's headers to arrive.
 pub const HTTP_HEADER_SECONDS: u64 = 300;
+/// Time for a TLS handshake, as in etcd.
+pub const TLS_HANDSHAKE_SECONDS: u64 = 10;
+/// Largest file of certificates, keys or revoked certificates that is read.
+pub const TLS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Time for calls to finish once the process was told to end; the rest is cut off.
 pub const DRAIN_MS: u64 = 2_000;
 /// Time for the member to stop after that, before the process ends all the same.
