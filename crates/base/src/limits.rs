@@ -37,6 +37,14 @@ pub const REQUEST_TIMEOUT_BASE_MS: u64 = 5_000;
 
 /// Largest raft message in encoded entries.
 pub const RAFT_MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+/// Messages of other members that wait for the consensus actor; what comes beyond gets lost, and is
+/// sent again.
+pub const PEER_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Wait before a leader that has not answered is asked again.
+pub const LEADER_RETRY_MS: u64 = 50;
+/// How long a member must have been within reach to count as connected when members are changed
+/// (etcd: 5 s).
+pub const MEMBER_HEALTHY_MS: u64 = 5_000;
 /// Append messages in flight to one follower.
 pub const RAFT_INFLIGHT_MAX: usize = 512;
 
@@ -206,6 +214,8 @@ pub const TLS_HANDSHAKE_SECONDS: u64 = 10;
 pub const TLS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Time for calls to finish once the process was told to end; the rest is cut off.
 pub const DRAIN_MS: u64 = 2_000;
+/// Time for another member to take over, before anything else stops.
+pub const HAND_OVER_MS: u64 = 5_000;
 /// Time for the member to stop after that, before the process ends all the same.
 pub const STOP_MS: u64 = 2_500;
 

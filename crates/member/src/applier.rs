@@ -359,9 +359,11 @@ impl<W: Waiter> Applier<W> {
         match EntryType::try_from(entry.entry_type) {
             Ok(EntryType::Normal) if entry.data.is_empty() => {
                 self.state.apply_empty(index, term);
-                let known = self.state.cluster_version().is_some();
+                // Of several members, the lowest version counts, which others have to be asked for.
+                let decides =
+                    self.state.cluster_version().is_none() && self.state.member_count() == 1;
                 self.duties
-                    .term_began(known, &self.progress, &mut out.inputs);
+                    .term_began(decides, &self.progress, &mut out.inputs);
                 self.lessor.term_began(term, &mut self.lease_news);
             }
             Ok(EntryType::Normal) => self.apply_request(entry, local, out)?,

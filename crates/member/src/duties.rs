@@ -1,5 +1,5 @@
 //! What a member proposes on its own account: its published attributes, the cluster version when
-//! there is none, the alarm when the quota is reached, and automatic compactions.
+//! there is none and no other member, the alarm when the quota is reached, and automatic compactions.
 //!
 //! None of it has a waiter. A proposal that is lost with its leader is made again when the next
 //! term begins; the attributes, which are sent to the leader as a message that may be lost, also
@@ -19,7 +19,9 @@ use tenet_proto::membershippb::{
 use tenet_proto::prost::Message as _;
 use tenet_state::Applied;
 
-/// After so long without coming back the attributes are proposed again.
+/// With a leader known for so long the attributes are proposed.
+const PUBLISH_WAIT_MS: u64 = 300;
+/// After so long without coming back they are proposed again.
 const PUBLISH_RETRY_MS: u64 = 7_000;
 
 /// See the module.
@@ -67,8 +69,13 @@ impl Duties {
         progress: &Progress,
         inputs: &mut Vec<Input<W>>,
     ) -> Option<Revision> {
-        if self.publication.is_some() && !progress.is_published() {
-            let due_ms = *self.publish_ms.get_or_insert(now_ms + PUBLISH_RETRY_MS);
+        if !progress.is_published() && progress.leader().is_some() {
+            let wait_ms = match self.publication {
+                Some(_) => PUBLISH_RETRY_MS,
+                // Usually the first entry of a term comes before that. It may be in a snapshot.
+                None => PUBLISH_WAIT_MS,
+            };
+            let due_ms = *self.publish_ms.get_or_insert(now_ms + wait_ms);
             if now_ms >= due_ms {
                 self.publish_ms = None;
                 self.publish(inputs);
@@ -91,7 +98,7 @@ impl Duties {
     /// A leader has committed the first entry of its term.
     pub(crate) fn term_began<W>(
         &mut self,
-        cluster_version_known: bool,
+        sets_cluster_version: bool,
         progress: &Progress,
         inputs: &mut Vec<Input<W>>,
     ) {
@@ -99,7 +106,7 @@ impl Duties {
         if !progress.is_published() {
             self.publish(inputs);
         }
-        if progress.leader() == Some(self.member) && !cluster_version_known {
+        if progress.leader() == Some(self.member) && sets_cluster_version {
             let ver = self.cluster_version.clone();
             let request = InternalRaftRequest {
                 cluster_version_set: Some(Box::new(ClusterVersionSetRequest { ver })),

@@ -110,6 +110,11 @@ impl Frontend {
         self.limits
     }
 
+    /// An id for a request that was not given before.
+    pub fn next_id(&self) -> u64 {
+        self.ids.next()
+    }
+
     /// A header with the newest published revision.
     pub fn header(&self) -> ResponseHeader {
         self.header_at(self.views.load().kv.revision().get())

@@ -38,6 +38,8 @@ pub enum Input<W> {
         /// Who wants to know when it is done.
         waiter: W,
     },
+    /// Somebody wants to know how far the others are.
+    Matched(W),
     /// A linearizable read that wants to know when it may run.
     Read(W),
     /// One heartbeat interval has passed.

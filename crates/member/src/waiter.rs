@@ -4,6 +4,7 @@
 //! completed once, and is. The runtime completes a task, the simulator writes a history.
 
 use bytes::Bytes;
+use tenet_base::{Index, MemberId};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::Member;
 use tenet_state::{Export, HashJob, Response};
@@ -21,6 +22,8 @@ pub enum Outcome {
     ReadReady,
     /// A configuration change was done, and these are the members now.
     Members(Vec<Member>),
+    /// How far the logs of all members match this leader's, its own among them.
+    Matched(Vec<(MemberId, Index)>),
     /// No background work is left.
     Settled,
     /// What was asked for, ready to be worked out on a thread that may be busy for long.

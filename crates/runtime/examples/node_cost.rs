@@ -22,6 +22,8 @@ fn options(dir: &std::path::Path) -> Options {
             peer_urls: vec!["http://localhost:2380".to_owned()],
         }],
         initial_cluster_token: "etcd-cluster".to_owned(),
+        joins: None,
+        strict_reconfiguration: true,
         snapshot_count: 10_000,
         auto_compaction: None,
         snapshot_catchup_entries: 5_000,

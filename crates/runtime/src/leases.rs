@@ -63,7 +63,28 @@ impl Node {
         })
     }
 
+    /// Has a lease renewed by whoever leads.
     async fn renew(&self, id: LeaseId) -> Result<i64, ApiError> {
+        loop {
+            let elsewhere = self.led_by_others(|leader| self.renew_elsewhere(leader, id));
+            match elsewhere.await {
+                Ok(Some(ttl_s)) => return Ok(ttl_s),
+                Err(ApiError::LeaseNotFound) => return Ok(0),
+                Err(error) => return Err(error),
+                Ok(None) => {}
+            }
+            tokio::select! {
+                renewed = self.renew_here(id) => return renewed,
+                () = self.follows() => {}
+            }
+        }
+    }
+
+    /// Renews a lease, once this member leads; its time to live in seconds, or 0 if there is none.
+    ///
+    /// # Errors
+    /// If it does not lead for too long, or what has to be waited for takes too long.
+    pub async fn renew_here(&self, id: LeaseId) -> Result<i64, ApiError> {
         let (mut caught_up, mut confirmed) = (false, false);
         loop {
             if self.post().is_stopping() {
@@ -119,6 +140,41 @@ impl Node {
     /// # Errors
     /// If nobody leads, or what has to be waited for takes too long.
     pub async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+    ) -> Result<LeaseTimeToLiveResponse, ApiError> {
+        let (id, keys) = (LeaseId(request.id), request.keys);
+        loop {
+            let elsewhere =
+                self.led_by_others(|leader| self.time_to_live_elsewhere(leader, id, keys));
+            match elsewhere.await {
+                Ok(Some(response)) => {
+                    let header = Some(self.header());
+                    return Ok(LeaseTimeToLiveResponse { header, ..response });
+                }
+                Err(ApiError::LeaseNotFound) => {
+                    return Ok(LeaseTimeToLiveResponse {
+                        header: Some(self.header()),
+                        id: request.id,
+                        ttl: -1,
+                        ..LeaseTimeToLiveResponse::default()
+                    });
+                }
+                Err(error) => return Err(error),
+                Ok(None) => {}
+            }
+            tokio::select! {
+                answered = self.time_to_live_here(request) => return answered,
+                () = self.follows() => {}
+            }
+        }
+    }
+
+    /// As [`Node::lease_time_to_live`], once this member leads.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn time_to_live_here(
         &self,
         request: LeaseTimeToLiveRequest,
     ) -> Result<LeaseTimeToLiveResponse, ApiError> {

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tenet_base::{Clock as _, MemberId, limits};
 use tenet_member::{
-    ApplyInput, BootError, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Waiter,
+    ApplyInput, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Receiver, Waiter,
     WatchCounts, WatchHub, WatchOptions, WatchSession, Write,
 };
 use tenet_proto::ApiError;
@@ -68,6 +68,9 @@ struct Inner {
     metrics: Arc<Metrics>,
     cold_reads: Semaphore,
     quota_bytes_shown: i64,
+    receiver: Receiver,
+    strict_reconfiguration: bool,
+    request_timeout: Duration,
     snapshot_turns: Turns,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: DirectoryLock,
@@ -112,10 +115,6 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         )
     };
 
-    let founders = options.initial_cluster.len();
-    if founders > 1 {
-        return Err(BootError::ManyMembers(founders).into());
-    }
     let mut disk = new_disk();
     let booted = tenet_member::boot::<TaskWaiter>(&disk, &member_options(options))?;
     for sentence in &booted.report {
@@ -130,6 +129,7 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         frontend,
         watches,
         lessor,
+        receiver,
         ..
     } = booted;
     let clock = Arc::new(SystemClock::new());
@@ -185,6 +185,11 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
             0 => limits::QUOTA_BYTES_DEFAULT,
             given => given,
         },
+        receiver,
+        strict_reconfiguration: options.strict_reconfiguration,
+        request_timeout: Duration::from_millis(
+            limits::REQUEST_TIMEOUT_BASE_MS + 2 * options.election_ms,
+        ),
         snapshot_turns: Turns::new(),
         threads: Mutex::new(threads),
         _lock: lock,
@@ -199,7 +204,7 @@ fn member_options(options: &Options) -> tenet_member::Options {
         client_urls: options.advertise_client_urls.clone(),
         initial_cluster: options.initial_cluster.clone(),
         initial_cluster_token: options.initial_cluster_token.clone(),
-        joins: None,
+        joins: options.joins,
         election_ticks: (options.election_ms / options.heartbeat_ms) as u32,
         tick_ms: options.heartbeat_ms,
         initial_tick_advance: options.initial_election_tick_advance,
@@ -503,6 +508,24 @@ impl Node {
     /// The numbers of the running member.
     pub fn progress(&self) -> &tenet_member::Progress {
         self.0.frontend.progress()
+    }
+
+    pub(crate) fn receiver(&self) -> &Receiver {
+        &self.0.receiver
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.0.frontend.next_id()
+    }
+
+    /// Whether a change of members is refused that could cost the cluster its quorum.
+    pub(crate) fn strict_reconfiguration(&self) -> bool {
+        self.0.strict_reconfiguration
+    }
+
+    /// How long a request may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
     }
 
     pub(crate) fn snapshot_turns(&self) -> &Turns {

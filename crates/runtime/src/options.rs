@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use tenet_member::{Founder, Retention};
+use tenet_member::{Founder, Identity, Retention};
 
 /// Everything that flags can say about a member, already checked.
 #[derive(Clone, Debug)]
@@ -19,6 +19,11 @@ pub struct Options {
     pub initial_cluster: Vec<Founder>,
     /// What enters the ids of a new cluster (`--initial-cluster-token`).
     pub initial_cluster_token: String,
+    /// Who this member is in a running cluster that it is to join.
+    pub joins: Option<Identity>,
+    /// Whether changes of members that could cost the quorum are refused
+    /// (`--strict-reconfig-check`).
+    pub strict_reconfiguration: bool,
     /// Entries applied between two flushes of the state (`--snapshot-count`).
     pub snapshot_count: u64,
     /// What history automatic compaction keeps (`--auto-compaction-mode`,

@@ -11,15 +11,17 @@ use crate::fatal;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::node::TaskWaiter;
+use crate::peers::{self, Connected, Outlet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tenet_base::Clock as _;
+use tenet_base::{Clock as _, MemberId, limits};
 use tenet_member::{
     Applier, ApplyInput, ApplyOutputs, Consensus, Input, Keeper, Kept, Lessor, LogInput,
     LogOutputs, LogWriter, Notice, Outputs, StoreJob, Waiter,
 };
 use tenet_proto::ApiError;
+use tenet_proto::raftpb::Message;
 
 /// An actor's messages, or the end.
 pub(crate) enum Mail<T> {
@@ -35,6 +37,9 @@ pub(crate) struct Post {
     pub(crate) store: Mailbox<Mail<StoreJob>>,
     /// The log writer has work whose completion will wake the consensus thread.
     syncing: AtomicBool,
+    outlet: Connected,
+    /// Bytes of messages of other members that wait for the consensus thread.
+    peer_bytes: AtomicUsize,
     stopping: AtomicBool,
 }
 
@@ -46,6 +51,8 @@ impl Post {
             applier: Mailbox::new(),
             store: Mailbox::new(),
             syncing: AtomicBool::new(false),
+            outlet: Connected::new(),
+            peer_bytes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         }
     }
@@ -54,6 +61,40 @@ impl Post {
     pub(crate) fn request(&self, input: Input<TaskWaiter>) {
         self.consensus
             .push_quietly(input, || self.syncing.load(Ordering::SeqCst));
+    }
+
+    /// Messages go out through `outlet` from now on, unless they do through another already.
+    pub(crate) fn connect(&self, outlet: Arc<dyn Outlet>) -> bool {
+        self.outlet.set(outlet).is_ok()
+    }
+
+    /// Does something with the outlet, if there is one.
+    pub(crate) fn outlet<T>(&self, with: impl FnOnce(&dyn Outlet) -> T) -> Option<T> {
+        self.outlet.get().map(|outlet| with(&**outlet))
+    }
+
+    /// Leaves a message of another member for the consensus thread, which must not wait for the disk
+    /// with it. Says whether there was room.
+    pub(crate) fn receive(&self, message: Message) -> bool {
+        let weight = peers::weight(&message);
+        if self.peer_bytes.fetch_add(weight, Ordering::Relaxed) > limits::PEER_WAITING_BYTES_MAX {
+            self.peer_bytes.fetch_sub(weight, Ordering::Relaxed);
+            return false;
+        }
+        self.consensus.push(Input::Peer(Box::new(message)));
+        true
+    }
+
+    /// The consensus thread has taken these.
+    fn taken(&self, inputs: &[Input<TaskWaiter>]) {
+        let peer = inputs.iter().filter_map(|input| match input {
+            Input::Peer(message) => Some(peers::weight(message)),
+            _ => None,
+        });
+        let bytes: usize = peer.sum();
+        if bytes > 0 {
+            self.peer_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -129,6 +170,7 @@ pub(crate) fn run_consensus(
     loop {
         let until = next_tick.min(next_time);
         post.consensus.receive(&mut inputs, Some(until));
+        post.taken(&inputs);
         let now = Instant::now();
         if now >= next_time {
             let now_ms = (now - start).as_millis() as u64;
@@ -181,6 +223,19 @@ fn pass_on(mut out: Outputs<TaskWaiter>, post: &Post) {
     if !applies.is_empty() {
         post.applier
             .push_all(applies.into_iter().map(Mail::Message));
+    }
+    // After the applier was told who has asked: the answer could be there before the question.
+    if !out.messages.is_empty() {
+        post.outlet(|outlet| outlet.send(out.messages));
+    }
+    for message in out.snapshots {
+        let to = MemberId(message.to);
+        if post
+            .outlet(|outlet| outlet.send_snapshot(message))
+            .is_none()
+        {
+            post.consensus.push(Input::SnapshotSent { to, ok: false });
+        }
     }
     for (waiter, result) in out.answers {
         waiter.complete(result);
@@ -277,6 +332,12 @@ pub(crate) fn run_applier(
         idle_work = out.work_left;
         if !out.inputs.is_empty() {
             post_inputs(out.inputs, out.urgent, post);
+        }
+        if out.members_changed {
+            post.outlet(|outlet| outlet.members_changed());
+        }
+        if out.removed {
+            post.outlet(|outlet| outlet.removed());
         }
         if let Some(revision) = out.compacts {
             tracing::info!(%revision, "starting auto compaction");

@@ -195,6 +195,41 @@ impl Api for Empty {
         self.fake.member_list(request).await
     }
 
+    async fn member_add(
+        &self,
+        request: pb::MemberAddRequest,
+    ) -> Result<pb::MemberAddResponse, ApiError> {
+        self.fake.member_add(request).await
+    }
+
+    async fn member_remove(
+        &self,
+        request: pb::MemberRemoveRequest,
+    ) -> Result<pb::MemberRemoveResponse, ApiError> {
+        self.fake.member_remove(request).await
+    }
+
+    async fn member_update(
+        &self,
+        request: pb::MemberUpdateRequest,
+    ) -> Result<pb::MemberUpdateResponse, ApiError> {
+        self.fake.member_update(request).await
+    }
+
+    async fn member_promote(
+        &self,
+        request: pb::MemberPromoteRequest,
+    ) -> Result<pb::MemberPromoteResponse, ApiError> {
+        self.fake.member_promote(request).await
+    }
+
+    async fn move_leader(
+        &self,
+        request: pb::MoveLeaderRequest,
+    ) -> Result<pb::MoveLeaderResponse, ApiError> {
+        self.fake.move_leader(request).await
+    }
+
     async fn defragment(&self) -> Result<(), ApiError> {
         Ok(())
     }

@@ -60,6 +60,20 @@ pub trait Api: Clone + Send + Sync + 'static {
     /// As [`Api::hash`].
     fn hash_kv(&self, request: pb::HashKvRequest) -> impl Answer<pb::HashKvResponse>;
     fn member_list(&self, request: pb::MemberListRequest) -> impl Answer<pb::MemberListResponse>;
+    fn member_add(&self, request: pb::MemberAddRequest) -> impl Answer<pb::MemberAddResponse>;
+    fn member_remove(
+        &self,
+        request: pb::MemberRemoveRequest,
+    ) -> impl Answer<pb::MemberRemoveResponse>;
+    fn member_update(
+        &self,
+        request: pb::MemberUpdateRequest,
+    ) -> impl Answer<pb::MemberUpdateResponse>;
+    fn member_promote(
+        &self,
+        request: pb::MemberPromoteRequest,
+    ) -> impl Answer<pb::MemberPromoteResponse>;
+    fn move_leader(&self, request: pb::MoveLeaderRequest) -> impl Answer<pb::MoveLeaderResponse>;
     fn defragment(&self) -> impl Answer<()>;
     /// May wait for its turn.
     fn snapshot(&self) -> impl Answer<Self::Snapshot>;

@@ -16,6 +16,7 @@ pub mod listen;
 mod log;
 pub mod metrics;
 mod node;
+mod peers;
 mod program;
 pub mod serve;
 

@@ -5,6 +5,7 @@ use crate::metrics::Page;
 use bytes::Bytes;
 use std::future::Future;
 use std::task::Waker;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tenet_base::ids::{Index, MemberId, Revision, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
@@ -100,6 +101,51 @@ impl Api for Node {
         Node::member_list(self, request).await
     }
 
+    async fn member_add(
+        &self,
+        request: pb::MemberAddRequest,
+    ) -> Result<pb::MemberAddResponse, ApiError> {
+        check_urls(&request.peer_urls)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Node::member_add(self, request, now.unwrap_or_default().as_secs()).await
+    }
+
+    async fn member_remove(
+        &self,
+        request: pb::MemberRemoveRequest,
+    ) -> Result<pb::MemberRemoveResponse, ApiError> {
+        Node::member_remove(self, request).await
+    }
+
+    async fn member_update(
+        &self,
+        request: pb::MemberUpdateRequest,
+    ) -> Result<pb::MemberUpdateResponse, ApiError> {
+        check_urls(&request.peer_urls)?;
+        Node::member_update(self, request).await
+    }
+
+    async fn member_promote(
+        &self,
+        request: pb::MemberPromoteRequest,
+    ) -> Result<pb::MemberPromoteResponse, ApiError> {
+        Node::member_promote(self, request).await
+    }
+
+    async fn move_leader(
+        &self,
+        request: pb::MoveLeaderRequest,
+    ) -> Result<pb::MoveLeaderResponse, ApiError> {
+        if Node::leader(self) != Some(self.identity().member) {
+            return Err(ApiError::NotLeader);
+        }
+        let to = MemberId(request.target_id);
+        self.transfer_leadership(Some(to)).await?;
+        Ok(pb::MoveLeaderResponse {
+            header: Some(self.header()),
+        })
+    }
+
     async fn defragment(&self) -> Result<(), ApiError> {
         Node::defragment(self).await
     }
@@ -152,6 +198,15 @@ impl Api for Node {
 
     fn stop(&self) -> impl Future<Output = ()> + Send {
         Node::stop(self)
+    }
+}
+
+/// Peer URLs as etcd takes them: one at least, and each with scheme, host and port alone.
+fn check_urls(urls: &[String]) -> Result<(), ApiError> {
+    let sound = |url: &String| tenet_peer::PeerUrl::parse(url).is_ok();
+    match !urls.is_empty() && urls.iter().all(sound) {
+        true => Ok(()),
+        false => Err(ApiError::MemberBadUrls),
     }
 }
 

@@ -1,20 +1,22 @@
 //! The server as a program: from its arguments to its end.
 
 use crate::api::Api;
-use crate::config::{self, ServerConfig, Stop};
+use crate::config::{self, ClusterState, ServerConfig, Stop};
 use crate::greeting;
 use crate::init::{self, Received, Signals};
 use crate::listen::{ListenError, Listener, SocketOptions, connections_max};
 use crate::log::{self, Form};
+use crate::peers::{self, PeerSettings, Peers};
 use crate::serve::{Role, ServeOptions, Serving};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tenet_base::limits;
+use tenet_base::{MemberId, limits};
 use tenet_cli::go::Url;
 use tenet_cli::log::{Entry, Level, Outputs};
 use tenet_member::Founder;
 use tenet_runtime::Node;
+use tenet_state::bootstrap_member_id;
 use tokio::time::timeout;
 
 /// What etcd calls a start that failed, whatever the reason.
@@ -46,7 +48,9 @@ pub fn main(args: Vec<String>, called_as: &str) -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(signal) => {
-            init::end_by(signal);
+            if let Some(signal) = signal {
+                init::end_by(signal);
+            }
             ExitCode::SUCCESS
         }
         Err(code) => code,
@@ -89,14 +93,28 @@ struct Opened {
     role: Role,
 }
 
-/// Serves until a signal comes.
-async fn run(config: &ServerConfig, greets: bool) -> Result<Received, ExitCode> {
+/// A member that was started, and what is to be known to talk to its peers.
+struct Started {
+    node: Node,
+    founders: Vec<(MemberId, Vec<String>)>,
+    remotes: Vec<(MemberId, Vec<String>)>,
+}
+
+/// Serves until a signal comes, or the member was removed from its cluster.
+async fn run(config: &ServerConfig, greets: bool) -> Result<Option<Received>, ExitCode> {
     let failed = |error: &str| start_failed(config, error);
     let mut signals = Signals::catch().map_err(|error| failed(&error.to_string()))?;
     // Listening comes before the member: whoever cannot listen must not have made a directory.
     let opened = open_listeners(config).map_err(|error| listen_failed(config, &error))?;
+    let for_peers = open_peer_listeners(config).map_err(|error| listen_failed(config, &error))?;
     let connections_max = connections_max().map_err(|error| failed(&error))?;
-    let node = start_node(config)?;
+    let started = start_node(config).await?;
+    let node = started.node.clone();
+    let peers =
+        Peers::start(&node, peer_settings(config, started)).map_err(|error| failed(&error))?;
+    for listener in for_peers {
+        peers.listen(listener);
+    }
     let standing = node.clone();
     log::set_position(Box::new(move || standing.position()));
     log_addresses(config, &node);
@@ -111,7 +129,10 @@ async fn run(config: &ServerConfig, greets: bool) -> Result<Received, ExitCode> 
     }
     tokio::select! {
         () = node.ready() => {}
-        signal = signals.next() => return Ok(end(config, serving, &node, signal).await),
+        () = peers.removed() => return Ok(end(config, serving, &node, &peers, None).await),
+        signal = signals.next() => {
+            return Ok(end(config, serving, &node, &peers, Some(signal)).await);
+        }
     }
     log::write(&Entry::new(Level::Info, "ready to serve client requests"));
     notify_init();
@@ -135,8 +156,11 @@ async fn run(config: &ServerConfig, greets: bool) -> Result<Received, ExitCode> 
     if greets {
         greet(config, &addresses);
     }
-    let signal = signals.next().await;
-    Ok(end(config, serving, &node, signal).await)
+    let signal = tokio::select! {
+        signal = signals.next() => Some(signal),
+        () = peers.removed() => None,
+    };
+    Ok(end(config, serving, &node, &peers, signal).await)
 }
 
 fn shown(listener: &Listener) -> String {
@@ -196,9 +220,10 @@ fn listen_failed(config: &ServerConfig, error: &ListenError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start_node(config: &ServerConfig) -> Result<Node, ExitCode> {
+async fn start_node(config: &ServerConfig) -> Result<Started, ExitCode> {
     let initialized = is_initialized(config);
-    let mut founders = Vec::new();
+    let mut options = node_options(config, Vec::new());
+    let (mut founders, mut remotes) = (Vec::new(), Vec::new());
     if !initialized {
         let bootstrap = config.bootstrap().map_err(|entries| {
             for entry in entries {
@@ -206,14 +231,69 @@ fn start_node(config: &ServerConfig) -> Result<Node, ExitCode> {
             }
             ExitCode::FAILURE
         })?;
-        founders.extend(bootstrap.members.into_iter().map(|(name, urls)| Founder {
-            name,
-            peer_urls: texts(&urls),
-        }));
+        let members = bootstrap.members.into_iter();
+        let members = members.map(|(name, urls)| (name, texts(&urls)));
+        if config.initial_cluster_state == ClusterState::Existing {
+            let initial = members.collect();
+            let patience = Duration::from_secs(1) + election_timeout(config);
+            let joined = peers::join(&initial, &config.name, patience).await;
+            let joined = joined.map_err(|error| start_failed(config, &error))?;
+            options.joins = Some(joined.identity);
+            remotes = joined.members;
+        } else {
+            let founder = |(name, peer_urls)| Founder { name, peer_urls };
+            options.initial_cluster = members.map(founder).collect();
+            let token = &config.initial_cluster_token;
+            let known = options.initial_cluster.iter();
+            let known = known.map(|f| {
+                (
+                    bootstrap_member_id(&f.peer_urls, token),
+                    f.peer_urls.clone(),
+                )
+            });
+            founders.extend(known);
+        }
     }
     log::write(&config.start_entry(initialized));
-    let options = node_options(config, founders);
-    tenet_runtime::start(&options).map_err(|error| start_failed(config, &error.to_string()))
+    let node = tenet_runtime::start(&options);
+    let node = node.map_err(|error| start_failed(config, &error.to_string()))?;
+    Ok(Started {
+        node,
+        founders,
+        remotes,
+    })
+}
+
+fn election_timeout(config: &ServerConfig) -> Duration {
+    Duration::from_millis(config.election_timeout_ms)
+}
+
+fn peer_settings(config: &ServerConfig, started: Started) -> PeerSettings {
+    let Started {
+        node,
+        founders,
+        remotes,
+    } = started;
+    let ticks = (config.election_timeout_ms / config.heartbeat_ms.max(1)) as u32;
+    let alone = node.views().load().cluster.members.len() == 1;
+    let hurries = config.initial_election_tick_advance && !alone;
+    PeerSettings {
+        advertised: texts(&config.initial_advertise_peer_urls),
+        election_timeout: election_timeout(config),
+        hurry_ticks: hurries.then(|| ticks.saturating_sub(2)),
+        snapshot_dir: config.data_dir.join("member").join("snap"),
+        founders,
+        remotes,
+    }
+}
+
+fn open_peer_listeners(config: &ServerConfig) -> Result<Vec<Listener>, ListenError> {
+    let options = SocketOptions {
+        reuse_port: config.socket_reuse_port,
+        unacknowledged_max: Duration::ZERO,
+    };
+    let urls = config.listen_peer_urls.iter();
+    urls.map(|url| Listener::bind(url, options)).collect()
 }
 
 /// Whether there is a log in the data directory: then flags about a new cluster are not looked at.
@@ -233,6 +313,8 @@ fn node_options(config: &ServerConfig, initial_cluster: Vec<Founder>) -> tenet_r
         advertise_client_urls: texts(&config.advertise_client_urls),
         initial_cluster,
         initial_cluster_token: config.initial_cluster_token.clone(),
+        joins: None,
+        strict_reconfiguration: config.strict_reconfig_check,
         snapshot_count: config.snapshot_count,
         auto_compaction: config.auto_compaction,
         snapshot_catchup_entries: config.snapshot_catchup_entries,
@@ -305,10 +387,16 @@ async fn end(
     config: &ServerConfig,
     serving: Serving<Node>,
     node: &Node,
-    signal: Received,
-) -> Received {
-    let said = Entry::new(Level::Info, "received signal; shutting down");
-    log::write(&said.with("signal", signal.name));
+    peers: &Peers,
+    signal: Option<Received>,
+) -> Option<Received> {
+    if let Some(signal) = signal {
+        let said = Entry::new(Level::Info, "received signal; shutting down");
+        log::write(&said.with("signal", signal.name));
+    } else {
+        let said = "the member has been permanently removed from the cluster";
+        log::write(&Entry::new(Level::Error, said));
+    }
     let about = |message: &str| {
         Entry::new(Level::Info, message)
             .with("name", config.name.as_str())
@@ -323,6 +411,9 @@ async fn end(
             )
     };
     log::write(&about("closing etcd server"));
+    peers
+        .stop(Duration::from_millis(limits::HAND_OVER_MS))
+        .await;
     serving.stop(Duration::from_millis(limits::DRAIN_MS)).await;
     if timeout(Duration::from_millis(limits::STOP_MS), node.stop())
         .await
@@ -336,6 +427,7 @@ async fn end(
             .with("timeout-ms", limits::STOP_MS),
         );
     }
+    peers.hang_up();
     log::write(&about("closed etcd server"));
     signal
 }

@@ -40,7 +40,7 @@ pub use export::{Export, TableBucket};
 pub use identity::{added_member_id, bootstrap_member_id, cluster_id};
 pub use import::{Beginning, Import, ImportError};
 pub use lease::Lease;
-pub use members::Member;
+pub use members::{Member, promotion_json};
 pub use quota::{Quota, lease_grant_cost, put_cost, txn_cost};
 pub use read::{CannotRead, read_hash_kv, read_range, read_range_cached, read_txn};
 pub use state::{Config, State};

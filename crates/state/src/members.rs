@@ -66,6 +66,16 @@ impl From<&Member> for etcdserverpb::Member {
     }
 }
 
+/// What etcd puts into the configuration change that makes a learner a voter.
+#[must_use]
+pub fn promotion_json(id: MemberId) -> Vec<u8> {
+    json(&MemberJson {
+        id: id.get(),
+        is_promote: true,
+        ..MemberJson::default()
+    })
+}
+
 /// The JSON of a member, in etcd's order of fields, and of the context of a configuration change,
 /// which is a member and a flag.
 #[derive(Serialize, Deserialize)]
@@ -519,6 +529,8 @@ mod tests {
 
     #[test]
     fn json_is_etcds_byte_for_byte() {
+        let promotion = String::from_utf8(promotion_json(MemberId(7))).unwrap();
+        assert_eq!(promotion, r#"{"id":7,"peerURLs":null,"isPromote":true}"#);
         let mut member = Member {
             id: MemberId(14_138_984_027_333_314_880),
             peer_urls: vec!["http://127.0.0.1:32380".to_owned()],

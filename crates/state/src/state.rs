@@ -178,6 +178,12 @@ impl State {
         self.publish();
     }
 
+    /// How many members the cluster has.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.tables.members.iter().count()
+    }
+
     /// The readers' half.
     #[must_use]
     pub fn views(&self) -> StateViews {

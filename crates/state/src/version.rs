@@ -22,6 +22,9 @@ impl Version {
     /// The highest cluster version that this server may take part in.
     pub const CLUSTER_MAX: Version = Version::new(3, 7, 0);
 
+    /// The lowest cluster version that any member could be in.
+    pub const LOWEST: Version = Version::new(3, 0, 0);
+
     /// A version from its numbers.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
@@ -38,6 +41,15 @@ impl Version {
         let mut parts = text.split('.').map(number);
         let version = Version::new(parts.next()??, parts.next()??, parts.next()??);
         parts.next().is_none().then_some(version)
+    }
+
+    /// The cluster version of a member whose own version is `text`: without the last number, and
+    /// whatever follows it.
+    #[must_use]
+    pub fn of_cluster(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
+        parts.next().map(|_| Version::new(major, minor, 0))
     }
 }
 
@@ -56,6 +68,17 @@ impl fmt::Display for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cluster_version_of_a_member_leaves_out_what_is_about_its_build() {
+        assert_eq!(Version::of_cluster("3.6.14"), Some(Version::new(3, 6, 0)));
+        assert_eq!(
+            Version::of_cluster("3.7.0-rc.1+git"),
+            Some(Version::new(3, 7, 0))
+        );
+        assert_eq!(Version::of_cluster("3.7"), None);
+        assert_eq!(Version::of_cluster("not_decided"), None);
+    }
 
     #[test]
     fn three_numbers_are_a_version_and_nothing_else_is() {

@@ -4,6 +4,7 @@ use crate::tables::Tables;
 use crate::{Member, Version};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use tenet_base::MemberId;
 use tenet_mvcc::View;
 use tenet_proto::etcdserverpb::{AlarmMember, DowngradeInfo};
 use tenet_proto::raftpb::ConfState;
@@ -34,6 +35,8 @@ pub struct StateView {
 pub struct ClusterView {
     /// The members, by id.
     pub members: Vec<Member>,
+    /// The ids of members that were removed, ascending; they may not come back.
+    pub removed: Vec<MemberId>,
     /// The raft configuration.
     pub conf_state: ConfState,
     /// The alarms, by kind and member.
@@ -52,6 +55,7 @@ impl ClusterView {
     pub(crate) fn of(tables: &Tables) -> Self {
         ClusterView {
             members: tables.members.iter().cloned().collect(),
+            removed: tables.members.removed().collect(),
             conf_state: tables.conf_state.clone(),
             alarms: tables.alarms.all(),
             cluster_version: tables.cluster_version,

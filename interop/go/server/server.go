@@ -70,6 +70,15 @@ type Server struct {
 
 // Start starts a server and waits until it serves.
 func Start(options Options) (*Server, error) {
+	server, err := prepare(options)
+	if err != nil {
+		return nil, err
+	}
+	return server, server.Again()
+}
+
+// prepare gives a server its addresses.
+func prepare(options Options) (*Server, error) {
 	server := &Server{options: options}
 	if err := server.chooseTransport(os.Getenv("TRANSPORT")); err != nil {
 		return nil, err
@@ -81,7 +90,7 @@ func Start(options Options) (*Server, error) {
 		}
 		*address = free
 	}
-	return server, server.Again()
+	return server, nil
 }
 
 func (s *Server) chooseTransport(name string) (err error) {

@@ -43,7 +43,8 @@ pub struct Timeouts {
 /// Somebody who wants another member to lead.
 #[derive(Debug)]
 struct Transfer<W> {
-    to: MemberId,
+    /// To whom; nobody is found yet if it is `None`.
+    to: Option<MemberId>,
     deadline_tick: u64,
     waiter: W,
 }
@@ -156,6 +157,7 @@ impl<W: Waiter> Consensus<W> {
             }
             Input::ProposeChange(change) => self.proposals.push_change(*change, deadline_tick),
             Input::TransferLeader { to, waiter } => self.transfer(to, waiter, out),
+            Input::Matched(waiter) => out.answers.push((waiter, self.matched())),
             Input::Read(waiter) => self.reads.push(waiter, deadline_tick, out),
             Input::Tick => self.on_tick(out),
             Input::Advance(ticks) => (0..ticks).for_each(|_| self.raft.tick()),
@@ -193,10 +195,20 @@ impl<W: Waiter> Consensus<W> {
         self.reads.tick(self.tick, out);
         self.proposals.tick(self.tick, out);
         let now = self.tick;
+        self.find_transferees();
         for late in self.transfers.extract_if(.., |t| t.deadline_tick <= now) {
             out.answers
                 .push((late.waiter, Err(ApiError::LeaderTransferTimeout)));
         }
+    }
+
+    fn matched(&self) -> Result<Outcome, ApiError> {
+        if self.raft.role() != Role::Leader {
+            return Err(ApiError::NotLeader);
+        }
+        let progress = self.raft.tracker().progress.iter();
+        let matched = progress.map(|(id, progress)| (id, progress.matched));
+        Ok(Outcome::Matched(matched.collect()))
     }
 
     /// Hands leadership to `to`, or to whoever is best. Whoever waits hears of it when that member
@@ -206,16 +218,26 @@ impl<W: Waiter> Consensus<W> {
             out.answers.push((waiter, Err(ApiError::NotLeader)));
             return;
         }
-        let Some(to) = to.or_else(|| self.raft.best_transferee()) else {
-            out.answers.push((waiter, Err(ApiError::Unhealthy)));
-            return;
-        };
-        self.raft.transfer_leader(to);
         self.transfers.push(Transfer {
             to,
             deadline_tick: self.tick + self.timeouts.request_ticks,
             waiter,
         });
+        if let Some(to) = to {
+            self.raft.transfer_leader(to);
+        }
+        self.find_transferees();
+    }
+
+    /// A leader that has just been elected has not heard of anybody yet.
+    fn find_transferees(&mut self) {
+        let open = self.transfers.iter_mut().filter(|t| t.to.is_none());
+        for transfer in open {
+            transfer.to = self.raft.best_transferee();
+            if let Some(to) = transfer.to {
+                self.raft.transfer_leader(to);
+            }
+        }
     }
 
     /// Nobody can be disturbed by the campaign of a sole voter.
@@ -269,7 +291,7 @@ impl<W: Waiter> Consensus<W> {
         if before.is_some_and(|known| known != leader) {
             self.reads.leader_changed(out);
         }
-        for done in self.transfers.extract_if(.., |t| t.to == leader) {
+        for done in self.transfers.extract_if(.., |t| t.to == Some(leader)) {
             out.answers.push((done.waiter, Ok(Outcome::Retry)));
         }
         if role == Role::Leader {
@@ -393,7 +415,7 @@ impl<W: Waiter> Consensus<W> {
             Input::ProposeChange(change) => {
                 out.answers.push((change.waiter, Err(ApiError::Stopped)));
             }
-            Input::Read(waiter) | Input::TransferLeader { waiter, .. } => {
+            Input::Read(waiter) | Input::Matched(waiter) | Input::TransferLeader { waiter, .. } => {
                 out.answers.push((waiter, Err(ApiError::Stopped)));
             }
             _ => {}

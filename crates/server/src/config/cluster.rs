@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tenet_cli::go::{Url, quote};
+use tenet_cli::go::Url;
 use tenet_cli::log::{Entry, Level};
 use tenet_cli::members::{self, sorted_texts};
 
@@ -63,23 +63,12 @@ impl ServerConfig {
 
     fn check_members(&self, members: &BTreeMap<String, Vec<Url>>) -> Result<(), String> {
         let own = members::find_own(members, &self.name)?;
+        // Who joins is told by the others who it is.
         if self.initial_cluster_state == ClusterState::Existing {
-            return Err(
-                "--initial-cluster-state=existing is refused: a member cannot join a cluster \
-                        yet; start a new one, or restore a snapshot"
-                    .to_owned(),
-            );
+            return Ok(());
         }
         members::check_advertised(&self.name, &self.initial_advertise_peer_urls, own)?;
-        members::check_duplicates(members)?;
-        if members.len() > 1 {
-            return Err(format!(
-                "--initial-cluster with {} members is refused: a cluster has one member yet; name {} alone",
-                members.len(),
-                quote(&self.name)
-            ));
-        }
-        Ok(())
+        members::check_duplicates(members)
     }
 
     /// What etcd logs when a start fails with this error, whatever its cause: usually a fatal line

@@ -158,6 +158,7 @@ impl Start<'_> {
             },
             socket_reuse_port: settings.bool(&member::SOCKET_REUSE_PORT),
             pre_vote: settings.bool(&clustering::PRE_VOTE),
+            strict_reconfig_check: settings.bool(&clustering::STRICT_RECONFIG_CHECK),
             lease_checkpoint: gates::lease_checkpoint(settings.list(&member::FEATURE_GATES)),
             fast_lease_keep_alive: gates::enabled(
                 settings.list(&member::FEATURE_GATES),

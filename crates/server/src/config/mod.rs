@@ -93,6 +93,8 @@ pub struct ServerConfig {
     pub socket_reuse_port: bool,
     /// Ask before campaigning.
     pub pre_vote: bool,
+    /// Refuse changes of members that could cost the quorum.
+    pub strict_reconfig_check: bool,
     /// Write down what is left of leases, so that it survives restarts.
     pub lease_checkpoint: bool,
     /// Renew known leases without waiting for all committed entries to be applied.

@@ -4,7 +4,7 @@ use super::call::Call;
 use super::kv::flat;
 use super::method::{
     MaintenanceAlarm, MaintenanceDefragment, MaintenanceHash, MaintenanceHashKv,
-    MaintenanceSnapshot, MaintenanceStatus,
+    MaintenanceMoveLeader, MaintenanceSnapshot, MaintenanceStatus,
 };
 use super::status::Status;
 use crate::api::{Api, SnapshotMessages as _};
@@ -50,6 +50,14 @@ pub(super) async fn hash_kv<A: Api>(api: &A, call: &mut Call<'_>) {
         return;
     };
     let result = call.race(pin!(api.hash_kv(request))).await;
+    call.answer(flat(result)).await;
+}
+
+pub(super) async fn move_leader<A: Api>(api: &A, call: &mut Call<'_>) {
+    let Some(request) = call.receive::<MaintenanceMoveLeader>(api).await else {
+        return;
+    };
+    let result = call.race(pin!(api.move_leader(request))).await;
     call.answer(flat(result)).await;
 }
 

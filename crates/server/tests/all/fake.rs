@@ -371,6 +371,41 @@ impl Api for Fake {
         })
     }
 
+    async fn member_add(
+        &self,
+        _request: pb::MemberAddRequest,
+    ) -> Result<pb::MemberAddResponse, ApiError> {
+        Err(ApiError::Unhealthy)
+    }
+
+    async fn member_remove(
+        &self,
+        _request: pb::MemberRemoveRequest,
+    ) -> Result<pb::MemberRemoveResponse, ApiError> {
+        Err(ApiError::Unhealthy)
+    }
+
+    async fn member_update(
+        &self,
+        _request: pb::MemberUpdateRequest,
+    ) -> Result<pb::MemberUpdateResponse, ApiError> {
+        Err(ApiError::Unhealthy)
+    }
+
+    async fn member_promote(
+        &self,
+        _request: pb::MemberPromoteRequest,
+    ) -> Result<pb::MemberPromoteResponse, ApiError> {
+        Err(ApiError::Unhealthy)
+    }
+
+    async fn move_leader(
+        &self,
+        _request: pb::MoveLeaderRequest,
+    ) -> Result<pb::MoveLeaderResponse, ApiError> {
+        Err(ApiError::NotLeader)
+    }
+
     async fn defragment(&self) -> Result<(), ApiError> {
         Ok(())
     }

@@ -24,8 +24,7 @@ pub static INITIAL_CLUSTER: Flag = Flag::new(
     "default=http://localhost:2380",
     "The first members, as name=URL,name=URL. A name may repeat.",
 )
-.in_file()
-.except("more than one member is refused");
+.in_file();
 
 /// Bootstrap or join.
 pub static INITIAL_CLUSTER_STATE: Flag = Flag::new(
@@ -34,8 +33,7 @@ pub static INITIAL_CLUSTER_STATE: Flag = Flag::new(
     "new",
     "Whether a member without data starts a new cluster or joins an existing one.",
 )
-.in_file()
-.except("a member without data that should join a cluster is refused");
+.in_file();
 
 /// Token of the cluster.
 pub static INITIAL_CLUSTER_TOKEN: Flag = Flag::new(
@@ -213,8 +211,7 @@ pub static STRICT_RECONFIG_CHECK: Flag = Flag::new(
     "true",
     "Refuse changes of membership that would cost the quorum.",
 )
-.in_file()
-.refused("membership cannot be changed yet, so there is no check to switch off");
+.in_file();
 
 /// Pre-vote.
 pub static PRE_VOTE: Flag = Flag::new(
