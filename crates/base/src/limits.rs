@@ -219,6 +219,24 @@ pub const HAND_OVER_MS: u64 = 5_000;
 /// Time for the member to stop after that, before the process ends all the same.
 pub const STOP_MS: u64 = 2_500;
 
+/// Answers of a range up to about this size are made at once; longer ones are never held, they are
+/// read and sent piece by piece.
+pub const RANGE_WHOLE_BYTES: usize = 64 * 1024;
+/// Bytes of such a piece, unless one key-value is longer.
+pub const RANGE_PIECE_BYTES: usize = 64 * 1024;
+/// Key-values of such a piece.
+pub const RANGE_PIECE_KEYS: usize = 512;
+/// Entries of the index that a range looks at before it gives way to others.
+pub const RANGE_STEP_ENTRIES: usize = 1_024;
+/// Bytes of values by which a range is ordered at a time; 16 bytes of each value if that is more.
+pub const RANGE_SORT_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that are reserved for each key of a range in an order of its own while it is sorted.
+pub const RANGE_SORT_ENTRY_BYTES: usize = 80;
+/// Ranges in an order of their own that are sorted at the same time.
+pub const RANGE_SORTS_MAX: usize = 2;
+/// Bytes of long answers that were read and not written to a socket yet, of all clients together.
+/// Beyond it a reader has one piece on its way at a time.
+pub const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Reads that wait for the medium at the same time; the others wait for them.
 pub const COLD_READS_MAX: usize = 16;
 /// Bytes of records that the store gathers into one segment.

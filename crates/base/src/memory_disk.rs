@@ -6,6 +6,7 @@ use crate::disk::{Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,7 @@ pub struct MemoryDisk {
     dirs: BTreeSet<FilePath>,
     completions: Vec<Completion>,
     written_bytes: u64,
+    cold: Arc<AtomicBool>,
 }
 
 /// A file as it was when it was opened.
@@ -21,9 +23,16 @@ pub struct MemoryDisk {
 struct Opened {
     path: FilePath,
     bytes: Arc<Vec<u8>>,
+    cold: Arc<AtomicBool>,
 }
 
 impl MemoryDisk {
+    /// Whether readers of open files that do not want to wait get nothing, as from a medium whose
+    /// files are not in memory. For files that are open too.
+    pub fn set_cold(&self, cold: bool) {
+        self.cold.store(cold, Ordering::Relaxed);
+    }
+
     /// Does operations now.
     ///
     /// # Errors
@@ -147,6 +156,7 @@ impl DiskView for MemoryDisk {
         Ok(Arc::new(Opened {
             path: path.clone(),
             bytes: Arc::clone(self.file("open", path)?),
+            cold: Arc::clone(&self.cold),
         }))
     }
 }
@@ -162,6 +172,9 @@ impl FileReader for Opened {
     }
 
     fn read_cached(&self, offset: u64, len: usize) -> Result<Option<Bytes>, DiskError> {
+        if self.cold.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         self.read(offset, len).map(Some)
     }
 }

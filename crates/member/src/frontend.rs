@@ -8,7 +8,7 @@ use crate::identity::{Identity, RequestIds};
 use crate::progress::Progress;
 use crate::proposal::Prepared;
 use std::sync::Arc;
-use tenet_base::limits;
+use tenet_base::{Revision, limits};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     AlarmRequest, AlarmType, CompactionRequest, DeleteRangeRequest, HashKvRequest, HashKvResponse,
@@ -18,7 +18,8 @@ use tenet_proto::etcdserverpb::{
 use tenet_proto::prost::Message as _;
 use tenet_state::{
     CannotRead, Quota, Response, StateViews, check_delete_range, check_put, check_txn,
-    lease_grant_cost, put_cost, read_hash_kv, read_range, read_range_cached, read_txn, txn_cost,
+    lease_grant_cost, put_cost, read_hash_kv, read_range, read_range_cached, read_txn,
+    read_txn_cached, txn_cost,
 };
 
 /// Limits that flags can change.
@@ -117,14 +118,15 @@ impl Frontend {
 
     /// A header with the newest published revision.
     pub fn header(&self) -> ResponseHeader {
-        self.header_at(self.views.load().kv.revision().get())
+        self.header_at(self.views.load().kv.revision())
     }
 
-    fn header_at(&self, revision: i64) -> ResponseHeader {
+    /// A header with `revision`.
+    pub fn header_at(&self, revision: Revision) -> ResponseHeader {
         ResponseHeader {
             cluster_id: self.identity.cluster.get(),
             member_id: self.identity.member.get(),
-            revision,
+            revision: revision.get(),
             raft_term: self.progress.term().get(),
         }
     }
@@ -134,9 +136,9 @@ impl Frontend {
     pub fn complete_header(&self, header: &mut Option<ResponseHeader>) {
         let revision = header.as_ref().map_or(0, |header| header.revision);
         let revision = if revision == 0 {
-            self.views.load().kv.revision().get()
+            self.views.load().kv.revision()
         } else {
-            revision
+            Revision(revision)
         };
         *header = Some(self.header_at(revision));
     }
@@ -246,6 +248,19 @@ impl Frontend {
         let view = self.views.load();
         let mut response = read_txn(&view.kv, request)?;
         self.complete_header(&mut response.header);
+        Ok(response)
+    }
+
+    /// As [`Frontend::read_txn`], but never waits for the medium: `None` if it would have to.
+    ///
+    /// # Errors
+    /// As [`Frontend::read_txn`].
+    pub fn read_txn_cached(&self, request: &TxnRequest) -> Result<Option<TxnResponse>, CannotRead> {
+        let view = self.views.load();
+        let mut response = read_txn_cached(&view.kv, request)?;
+        if let Some(response) = &mut response {
+            self.complete_header(&mut response.header);
+        }
         Ok(response)
     }
 

@@ -5,6 +5,8 @@
 //!
 //! What lies below the compact revision is not there by right, even where it still is: the caller
 //! asks for nothing below it.
+//!
+//! Whoever has no patience gets [`ReadError::Cold`] for what would have to be waited for.
 
 use crate::index::{Position, Tree};
 use crate::interest::Interest;
@@ -13,7 +15,7 @@ use crate::{record, request::MvccError};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use tenet_base::Revision;
-use tenet_store::{ReadError, Record, Records as _, Rev};
+use tenet_store::{Patience, ReadError, Record, Rev};
 
 /// One change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,12 @@ pub struct History(Vec<Rev>);
 
 impl View {
     /// All changes from revision `from` on, oldest first. Ends with the first error.
-    pub fn events(&self, from: Revision) -> impl Iterator<Item = Result<Event, ReadError>> + '_ {
-        let records = self.store.scan(Rev::new(from.0, 0));
+    pub fn events(
+        &self,
+        from: Revision,
+        patience: Patience,
+    ) -> impl Iterator<Item = Result<Event, ReadError>> + '_ {
+        let records = self.store.scan_with(Rev::new(from.0, 0), patience);
         records.map(|found| found.map(Event::of))
     }
 
@@ -69,8 +75,9 @@ impl View {
         revision: Revision,
         first: u32,
         last: u32,
+        patience: Patience,
     ) -> impl Iterator<Item = Result<Event, ReadError>> + '_ {
-        let records = self.store.scan(Rev::new(revision.0, first));
+        let records = self.store.scan_with(Rev::new(revision.0, first), patience);
         let end = Rev::new(revision.0, last);
         records
             .take_while(move |found| found.as_ref().map_or(true, |found| found.rev <= end))
@@ -84,11 +91,13 @@ impl View {
     pub fn events_of<'a>(
         &'a self,
         history: &'a History,
+        patience: Patience,
     ) -> impl Iterator<Item = Result<Event, ReadError>> + 'a {
-        history.0.iter().map(|rev| match self.store.find(*rev)? {
+        let find = move |rev: &Rev| match self.store.find(*rev, patience)? {
             Some(found) => Ok(Event::of(found)),
             None => panic!("the index names record {rev}, which the store does not have"),
-        })
+        };
+        history.0.iter().map(find)
     }
 
     /// The changes of `keys` from revision `from` on, found by looking at no more than
@@ -111,7 +120,12 @@ impl View {
     ///
     /// # Errors
     /// If that is compacted, or cannot be read.
-    pub fn before(&self, key: &[u8], revision: Revision) -> Result<Option<Bytes>, MvccError> {
+    pub fn before(
+        &self,
+        key: &[u8],
+        revision: Revision,
+        patience: Patience,
+    ) -> Result<Option<Bytes>, MvccError> {
         let at = revision.0 - 1;
         if at < self.compacted {
             return Err(MvccError::Compacted);
@@ -120,7 +134,7 @@ impl View {
         let Some(rev) = entry.map(|entry| entry.rev()) else {
             return Ok(None);
         };
-        match self.store.get(rev)? {
+        match self.store.read(rev, patience)? {
             Some(record) => Ok(Some(record)),
             None => panic!("the index names record {rev}, which the store does not have"),
         }

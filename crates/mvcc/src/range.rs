@@ -4,19 +4,42 @@
 //! values; only the key-values that are answered are read.
 
 use crate::index::{Entry, KeyRange, KeyRef, Tree};
+use crate::long::{LongRange, Opened};
+use crate::plan::{self, Order, Plan};
 use crate::record;
 use crate::{KeyMeta, MvccError, RangeResult};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use tenet_base::Revision;
+use tenet_base::limits::{RANGE_PIECE_KEYS, RANGE_WHOLE_BYTES};
 use tenet_proto::etcdserverpb::RangeRequest;
-use tenet_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use tenet_proto::etcdserverpb::range_request::SortTarget;
 use tenet_proto::mvccpb::KeyValue;
 use tenet_store::{ReadError, Records};
 
 /// Key-values for which room is made before it is known how many there are.
 const RESERVED_MAX: usize = 1024;
+
+/// What the numbers of a key-value take in an answer, about.
+const KV_NUMBERS_BYTES: usize = 24;
+
+/// Key-values that were read in the order of keys.
+struct Gathered {
+    kvs: Vec<KeyValue>,
+    end: End,
+}
+
+/// Why no more were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// There are no more.
+    All,
+    /// There are more, but as many were read as are wanted.
+    Limit,
+    /// There may be more, but these are many bytes.
+    Bytes,
+}
 
 /// An index with its records, read as of one state.
 #[derive(Debug)]
@@ -32,34 +55,67 @@ pub(crate) struct Reader<'a, R> {
 impl<R: Records> Reader<'_, R> {
     /// Answers `req`. Sort enums out of range count as their zero values.
     pub(crate) fn range(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
-        self.page(req, true)
-    }
-
-    /// Answers `req`. Unless `counted`, the count goes only as far as was read.
-    pub(crate) fn page(&self, req: &RangeRequest, counted: bool) -> Result<RangeResult, MvccError> {
-        if req.revision > self.revision {
-            return Err(MvccError::FutureRevision);
-        }
-        let at = if req.revision <= 0 {
-            self.revision
-        } else {
-            req.revision
-        };
-        if at < self.compacted {
-            return Err(MvccError::Compacted);
-        }
+        let at = plan::revision_of(req, self.revision, self.compacted)?;
         let range = KeyRange::new(&req.key, &req.range_end);
         if req.count_only {
-            return Ok(RangeResult {
-                count: self.tree.count(range, at) as i64,
-                ..RangeResult::default()
-            });
+            return Ok(self.counted(range, at));
         }
-        let plan = Plan::new(req, at, counted);
+        let plan = Plan::new(req, at);
         match plan.order {
-            Order::Natural => self.in_order(range, &plan),
+            Order::Natural => {
+                let gathered = self.gather(range, &plan, usize::MAX)?;
+                Ok(self.in_order(range, &plan, gathered))
+            }
             Order::Explicit { .. } => self.sorted(range, &plan),
         }
+    }
+
+    /// As [`Reader::range`], but only as far as it comes to about `RANGE_WHOLE_BYTES`.
+    pub(crate) fn open(&self, req: &RangeRequest) -> Result<Opened, MvccError> {
+        if req.count_only || req.range_end.is_empty() {
+            return self.range(req).map(Opened::Whole);
+        }
+        let at = plan::revision_of(req, self.revision, self.compacted)?;
+        let range = KeyRange::new(&req.key, &req.range_end);
+        let plan = Plan::new(req, at);
+        if let Order::Explicit { .. } = plan.order {
+            return if self.is_short(range, at) {
+                self.sorted(range, &plan).map(Opened::Whole)
+            } else {
+                Ok(Opened::Sorted)
+            };
+        }
+        let gathered = self.gather(range, &plan, RANGE_WHOLE_BYTES)?;
+        Ok(if gathered.end != End::Bytes {
+            Opened::Whole(self.in_order(range, &plan, gathered))
+        } else if plan.in_key_order() {
+            let (key, range_end) = (&req.key, &req.range_end);
+            let range = LongRange::in_order(key, range_end, &plan, &gathered.kvs, true);
+            Opened::Long(Box::new(range))
+        } else {
+            Opened::Sorted
+        })
+    }
+
+    fn counted(&self, range: KeyRange<'_>, at: i64) -> RangeResult {
+        RangeResult {
+            count: self.tree.count(range, at) as i64,
+            ..RangeResult::default()
+        }
+    }
+
+    /// Whether all of a range is so few keys, with so few bytes, that it may be held.
+    fn is_short(&self, range: KeyRange<'_>, at: i64) -> bool {
+        let (mut keys, mut bytes) = (0, 0);
+        let walked = self.tree.visit(range, at, |_, entry| {
+            keys += 1;
+            bytes += self.records.len(entry.rev()).unwrap_or(0);
+            if keys > RANGE_PIECE_KEYS || bytes > RANGE_WHOLE_BYTES {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        walked.is_continue()
     }
 
     /// The newest state of a live key.
@@ -123,40 +179,59 @@ impl<R: Records> Reader<'_, R> {
         }
     }
 
-    /// The natural order: the limit is applied while reading. A sort target without an order
-    /// then sorts what was read, which includes the key that tells of `more`.
-    fn in_order(&self, range: KeyRange<'_>, plan: &Plan) -> Result<RangeResult, MvccError> {
+    /// Reads keys in order until there are no more, or as many as the limit allows, or more bytes
+    /// than `bytes_max`. A sort target without an order sorts what is read, which includes the key
+    /// that tells of `more`.
+    fn gather(
+        &self,
+        range: KeyRange<'_>,
+        plan: &Plan,
+        bytes_max: usize,
+    ) -> Result<Gathered, MvccError> {
         let sorts = plan.target != SortTarget::Key;
         let read_max = plan.limit.saturating_add(usize::from(sorts));
         let mut kvs = Vec::with_capacity(read_max.min(RESERVED_MAX));
-        let mut cut = false;
-        let mut failed = None;
+        let (mut bytes, mut end, mut failed) = (0, End::All, None);
         self.each_live(range, plan.at, |key, entry| {
             if kvs.len() == read_max {
-                cut = true;
+                end = End::Limit;
                 return ControlFlow::Break(());
             }
             match self.answer(plan, key, entry) {
-                Ok(kv) => kvs.push(kv),
+                Ok(kv) => {
+                    bytes += kv.key.len() + kv.value.len() + KV_NUMBERS_BYTES;
+                    kvs.push(kv);
+                }
                 Err(error) => {
                     failed = Some(error);
                     return ControlFlow::Break(());
                 }
             }
+            if bytes > bytes_max {
+                end = End::Bytes;
+                return ControlFlow::Break(());
+            }
             ControlFlow::Continue(())
         });
-        if let Some(error) = failed {
-            return Err(error.into());
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(Gathered { kvs, end }),
         }
-        let count = if cut && plan.counted {
+    }
+
+    /// The answer of what was gathered.
+    fn in_order(&self, range: KeyRange<'_>, plan: &Plan, gathered: Gathered) -> RangeResult {
+        let Gathered { mut kvs, end } = gathered;
+        let cut = end == End::Limit;
+        let count = if cut {
             self.tree.count(range, plan.at)
         } else {
             kvs.len() as u64
         };
-        if sorts {
+        if plan.target != SortTarget::Key {
             kvs.sort_by(|a, b| compare(plan.target, a, b));
         }
-        Ok(plan.finish(kvs, cut, count))
+        plan.finish(kvs, cut, count)
     }
 
     /// Any explicit order, and any filter: all keys are looked at.
@@ -228,110 +303,5 @@ fn compare(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
         SortTarget::Create => a.create_revision.cmp(&b.create_revision),
         SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
         SortTarget::Value => a.value.cmp(&b.value),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// As the index has the keys, without filters.
-    Natural,
-    /// Sorted or filtered after all were looked at.
-    Explicit { descending: bool },
-}
-
-/// A request, decided once.
-#[derive(Debug)]
-struct Plan {
-    at: i64,
-    /// Whether keys behind the limit are counted.
-    counted: bool,
-    /// `usize::MAX` for none.
-    limit: usize,
-    order: Order,
-    target: SortTarget,
-    filters: Filters,
-    /// Keys only, and the order does not need the values: no record is read, and etcd then shows
-    /// no lease either.
-    from_index: bool,
-    keys_only: bool,
-}
-
-impl Plan {
-    fn new(req: &RangeRequest, at: i64, counted: bool) -> Self {
-        let target = SortTarget::try_from(req.sort_target).unwrap_or(SortTarget::Key);
-        let order = SortOrder::try_from(req.sort_order).unwrap_or(SortOrder::None);
-        let filters = Filters {
-            min_mod: req.min_mod_revision,
-            max_mod: req.max_mod_revision,
-            min_create: req.min_create_revision,
-            max_create: req.max_create_revision,
-        };
-        let natural =
-            order == SortOrder::None || (order == SortOrder::Ascend && target == SortTarget::Key);
-        let order = if natural && filters == Filters::default() {
-            Order::Natural
-        } else {
-            Order::Explicit {
-                descending: order == SortOrder::Descend,
-            }
-        };
-        Plan {
-            at,
-            counted,
-            limit: match usize::try_from(req.limit) {
-                Ok(limit) if limit > 0 => limit,
-                _ => usize::MAX,
-            },
-            order,
-            target,
-            filters,
-            from_index: req.keys_only && target != SortTarget::Value,
-            keys_only: req.keys_only,
-        }
-    }
-
-    fn is_descending(&self) -> bool {
-        self.order == Order::Explicit { descending: true }
-    }
-
-    fn sort<T>(&self, items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-        if self.is_descending() {
-            items.sort_by(|a, b| compare(b, a));
-        } else {
-            items.sort_by(compare);
-        }
-    }
-
-    fn finish(&self, mut kvs: Vec<KeyValue>, cut: bool, count: u64) -> RangeResult {
-        let more = cut || kvs.len() > self.limit;
-        kvs.truncate(self.limit);
-        if self.keys_only && !self.from_index {
-            for kv in &mut kvs {
-                kv.value = Bytes::new();
-            }
-        }
-        RangeResult {
-            kvs,
-            more,
-            count: count as i64,
-        }
-    }
-}
-
-/// Inclusive bounds; zero is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Filters {
-    min_mod: i64,
-    max_mod: i64,
-    min_create: i64,
-    max_create: i64,
-}
-
-impl Filters {
-    fn admit(&self, entry: &Entry) -> bool {
-        (self.min_mod == 0 || entry.main >= self.min_mod)
-            && (self.max_mod == 0 || entry.main <= self.max_mod)
-            && (self.min_create == 0 || entry.create >= self.min_create)
-            && (self.max_create == 0 || entry.create <= self.max_create)
     }
 }

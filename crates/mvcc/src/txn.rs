@@ -173,6 +173,10 @@ impl Records for Noting<'_> {
             let _ = self.unread.set(error.clone());
         })
     }
+
+    fn len(&self, rev: Rev) -> Option<usize> {
+        self.store.len(rev)
+    }
 }
 
 impl Drop for WriteTxn<'_> {

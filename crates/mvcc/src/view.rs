@@ -3,13 +3,13 @@
 use crate::hash::{self, CompactionHashes, HashJob, Shown};
 use crate::index::Tree;
 use crate::range::Reader;
-use crate::{KvHash, MvccError, RangeResult, Size};
+use crate::{KvHash, MvccError, Opened, RangeResult, Size};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tenet_base::crc::{self, Combiner};
 use tenet_base::{Index, Revision, Term};
 use tenet_proto::etcdserverpb::RangeRequest;
-use tenet_store::{Hot, Records};
+use tenet_store::{Hot, Patience, Records};
 
 /// Where readers get the newest published [`View`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,9 +90,15 @@ impl View {
         self.reader(Hot(&self.store)).range(req)
     }
 
-    /// As [`View::range`], but the count goes only as far as was read.
-    pub(crate) fn range_uncounted(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
-        self.reader(&self.store).page(req, false)
+    /// As [`View::range`] for an answer that may be held; how to go on for a longer one.
+    ///
+    /// # Errors
+    /// As [`View::range`]; with patience for nothing one that [is cold](MvccError::is_cold).
+    pub fn open_range(&self, req: &RangeRequest, patience: Patience) -> Result<Opened, MvccError> {
+        match patience {
+            Patience::Wait => self.reader(&self.store).open(req),
+            Patience::Never => self.reader(Hot(&self.store)).open(req),
+        }
     }
 
     /// The hash of what is visible at `revision` (0: the current one), by etcd's rules: a hash

@@ -14,17 +14,19 @@ mod metrics;
 mod node;
 mod options;
 mod peers;
+mod reads;
 mod restore;
 mod snapshot;
 mod threads;
 
 pub use data_dir::{StartError, has_log};
 pub use metrics::{DiskMetrics, Metrics, Timer};
-pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, RangeStream, Versions, start};
+pub use node::{ETCD_CLUSTER_VERSION, ETCD_VERSION, Node, Versions, start};
 pub use options::Options;
 pub use peers::{Elsewhere, Later, OutgoingSnapshot, Outlet, SnapshotTrouble};
+pub use reads::{LongAnswer, RangeAnswer, RangeStream, Watches};
 pub use restore::{RestoreError, RestoreTarget};
 pub use snapshot::SnapshotStream;
 pub use tenet_member::{
-    BootError, Founder, Identity, NewCluster, Pulled, Retention, TakeInError, WatchSession, take_in,
+    BootError, Founder, Identity, NewCluster, Pulled, Retention, TakeInError, take_in,
 };

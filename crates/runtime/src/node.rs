@@ -9,17 +9,19 @@ use crate::data_dir::{self, DirectoryLock, StartError};
 use crate::disk::{RealDisk, Roots};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::reads::{ColdReads, ReadBudget, Watches};
 use crate::snapshot::Turns;
 use crate::threads::{self, LeaseTime, Mail, Post};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tenet_base::{Clock as _, MemberId, limits};
+use tenet_base::{Clock as _, MemberId, Revision, limits};
 use tenet_member::{
     ApplyInput, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Receiver, Waiter,
-    WatchCounts, WatchHub, WatchOptions, WatchSession, Write,
+    WatchCounts, WatchHub, WatchOptions, Write,
 };
+use tenet_mvcc::View;
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
@@ -27,9 +29,7 @@ use tenet_proto::etcdserverpb::{
     MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
     ResponseHeader, StatusResponse, TxnRequest, TxnResponse, alarm_request,
 };
-use tenet_state::{
-    CannotRead, Response, check_range, check_range_stream, check_txn, is_read_only, is_serializable,
-};
+use tenet_state::{CannotRead, Response, check_range, check_txn, is_read_only, is_serializable};
 use tokio::sync::{Semaphore, oneshot};
 
 /// The etcd release whose surface this is.
@@ -66,7 +66,9 @@ struct Inner {
     clock: Arc<SystemClock>,
     post: Arc<Post>,
     metrics: Arc<Metrics>,
-    cold_reads: Semaphore,
+    cold_reads: ColdReads,
+    read_budget: ReadBudget,
+    sorts: Semaphore,
     quota_bytes_shown: i64,
     receiver: Receiver,
     strict_reconfiguration: bool,
@@ -180,7 +182,9 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
         clock,
         post,
         metrics,
-        cold_reads: Semaphore::new(limits::COLD_READS_MAX),
+        cold_reads: ColdReads::new(),
+        read_budget: ReadBudget::new(),
+        sorts: Semaphore::new(limits::RANGE_SORTS_MAX),
         quota_bytes_shown: match options.quota_bytes {
             0 => limits::QUOTA_BYTES_DEFAULT,
             given => given,
@@ -253,42 +257,21 @@ impl Node {
 
     /// A range whose values have to come from the medium, on a thread that may wait.
     async fn range_cold(&self, request: RangeRequest) -> Result<RangeResponse, ApiError> {
-        let permit = self.0.cold_reads.acquire().await;
         let node = self.clone();
-        let read = tokio::task::spawn_blocking(move || node.0.frontend.range(&request));
-        let response = read.await.map_err(|_| ApiError::Stopped)?;
-        drop(permit);
-        response.map_err(told)
+        let read = move || node.0.frontend.range(&request);
+        self.0.cold_reads.run(read).await?.map_err(told)
     }
 
     /// Opens a session for one stream of watches.
     #[must_use]
-    pub fn watch(&self) -> WatchSession {
-        self.0.watches.open()
+    pub fn watch(&self) -> Watches {
+        Watches::new(self.0.watches.open(), self.0.cold_reads.clone())
     }
 
     /// How many watches there are.
     #[must_use]
     pub fn watch_counts(&self) -> WatchCounts {
         self.0.watches.counts()
-    }
-
-    /// Reads keys in chunks, all of one revision.
-    ///
-    /// # Errors
-    /// As etcd's RangeStream, for what is known before the first chunk.
-    pub async fn range_stream(&self, request: RangeRequest) -> Result<RangeStream, ApiError> {
-        check_range_stream(&request)?;
-        if !request.serializable {
-            self.read_barrier().await?;
-        }
-        self.0.metrics.ranges.add(1);
-        let chunk_bytes = self.0.frontend.limits().request_bytes_max;
-        let chunks = tenet_mvcc::RangeStream::new(request, chunk_bytes);
-        Ok(RangeStream {
-            node: self.clone(),
-            chunks,
-        })
     }
 
     /// Puts a key.
@@ -332,7 +315,7 @@ impl Node {
             if !is_serializable(&request) {
                 self.read_barrier().await?;
             }
-            return self.0.frontend.read_txn(&request).map_err(told);
+            return self.read_txn(request).await;
         }
         match self.write(Write::Txn(request)).await? {
             Response::Txn(response) => {
@@ -341,6 +324,17 @@ impl Node {
             }
             other => unexpected(&other),
         }
+    }
+
+    /// A transaction of reads: here if all it reads is in memory, else on a thread that may wait.
+    async fn read_txn(&self, request: TxnRequest) -> Result<TxnResponse, ApiError> {
+        let frontend = &self.0.frontend;
+        if let Some(response) = frontend.read_txn_cached(&request).map_err(told)? {
+            return Ok(response);
+        }
+        let node = self.clone();
+        let read = move || node.0.frontend.read_txn(&request);
+        self.0.cold_reads.run(read).await?.map_err(told)
     }
 
     /// Compacts; a physical compaction is awaited until the space is given back here.
@@ -528,6 +522,32 @@ impl Node {
         self.0.request_timeout
     }
 
+    /// The newest published keys.
+    pub(crate) fn newest(&self) -> Arc<View> {
+        Arc::clone(&self.0.frontend.views().load().kv)
+    }
+
+    /// A header with a revision.
+    pub(crate) fn header_at(&self, revision: Revision) -> ResponseHeader {
+        self.0.frontend.header_at(revision)
+    }
+
+    pub(crate) fn cold_reads(&self) -> &ColdReads {
+        &self.0.cold_reads
+    }
+
+    pub(crate) fn read_budget(&self) -> &ReadBudget {
+        &self.0.read_budget
+    }
+
+    pub(crate) fn sorts(&self) -> &Semaphore {
+        &self.0.sorts
+    }
+
+    pub(crate) fn request_bytes_max(&self) -> usize {
+        self.0.frontend.limits().request_bytes_max
+    }
+
     pub(crate) fn snapshot_turns(&self) -> &Turns {
         &self.0.snapshot_turns
     }
@@ -571,7 +591,7 @@ impl Node {
     }
 
     /// Waits until the newest published view holds everything that was acknowledged before.
-    async fn read_barrier(&self) -> Result<(), ApiError> {
+    pub(crate) async fn read_barrier(&self) -> Result<(), ApiError> {
         if self.0.frontend.progress().reads_alone() {
             return Ok(());
         }
@@ -654,41 +674,8 @@ impl Node {
     }
 }
 
-/// Chunks of a RangeStream, pulled one by one.
-#[derive(Debug)]
-pub struct RangeStream {
-    node: Node,
-    chunks: tenet_mvcc::RangeStream,
-}
-
-impl Iterator for RangeStream {
-    type Item = Result<RangeResponse, ApiError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let frontend = &self.node.0.frontend;
-        let chunk = self.chunks.next(&frontend.views().load().kv)?;
-        let chunk = chunk.map_err(|error| told(error.into()));
-        Some(chunk.map(|chunk| {
-            let mut response = RangeResponse {
-                kvs: chunk.kvs,
-                ..RangeResponse::default()
-            };
-            if let Some(end) = chunk.end {
-                let revision = end.revision.get();
-                response.header = Some(ResponseHeader {
-                    revision,
-                    ..frontend.header()
-                });
-                response.more = end.more;
-                response.count = end.count;
-            }
-            response
-        }))
-    }
-}
-
 /// What a client is told of a read that failed. What the store says is for the operator.
-fn told(error: CannotRead) -> ApiError {
+pub(crate) fn told(error: CannotRead) -> ApiError {
     if let CannotRead::Store(error) = &error {
         tracing::error!(%error, "a value cannot be read");
     }

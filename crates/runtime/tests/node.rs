@@ -1,5 +1,7 @@
 //! A member on a real disk, called through the node API.
 
+#[path = "node/long.rs"]
+mod long;
 #[path = "node/snapshots.rs"]
 mod snapshots;
 
@@ -144,6 +146,22 @@ async fn flushes_let_the_log_go_and_restarts_start_from_them() {
     node.stop().await;
 }
 
+/// Flips a bit of a value in the one file of the store that has it.
+fn damage(options: &Options, wanted: &[u8]) {
+    let store = options.data_dir.join("member/store");
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(store).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(wanted.len()).position(|w| w == wanted) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1, "one file has the value");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_value_is_told_and_not_given_out() {
     let dir = tempfile::tempdir().unwrap();
@@ -161,19 +179,7 @@ async fn a_damaged_value_is_told_and_not_given_out() {
     node.stop().await;
     drop(node);
 
-    let store = few.data_dir.join("member/store");
-    let mut damaged = 0;
-    for entry in std::fs::read_dir(store).unwrap() {
-        let path = entry.unwrap().path();
-        let mut bytes = std::fs::read(&path).unwrap();
-        let wanted = b"a value to be damaged";
-        if let Some(at) = bytes.windows(wanted.len()).position(|w| w == wanted) {
-            bytes[at] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            damaged += 1;
-        }
-    }
-    assert_eq!(damaged, 1, "one file has the value");
+    damage(&few, b"a value to be damaged");
 
     let node = start(&few).unwrap();
     assert_eq!(value_of(&node, "later").await.as_deref(), Some("99"));

@@ -7,7 +7,7 @@
 #[path = "../tests/all/fake.rs"]
 mod fake;
 
-use fake::{Fake, FakeChunks, FakeWatches};
+use fake::{Fake, FakeChunks, FakeLong, FakeWatches};
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -16,7 +16,7 @@ use tenet_base::ids::{Index, MemberId, Term};
 use tenet_cli::go::Url;
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
-use tenet_server::api::{Api, Versions};
+use tenet_server::api::{Api, RangeAnswer, Versions};
 use tenet_server::config::access::AccessRules;
 use tenet_server::listen::{Listener, SocketOptions};
 use tenet_server::metrics::Page;
@@ -98,6 +98,7 @@ impl Empty {
 }
 
 impl Api for Empty {
+    type Long = Box<FakeLong>;
     type Chunks = FakeChunks;
     type Watches = FakeWatches;
     type Snapshot = fake::FakeSnapshot;
@@ -116,6 +117,13 @@ impl Api for Empty {
             header: Self::header(2),
             ..Default::default()
         })
+    }
+
+    async fn open_range(
+        &self,
+        request: pb::RangeRequest,
+    ) -> Result<RangeAnswer<Box<FakeLong>>, ApiError> {
+        self.range(request).await.map(RangeAnswer::Whole)
     }
 
     async fn range_stream(&self, request: pb::RangeRequest) -> Result<FakeChunks, ApiError> {

@@ -11,6 +11,7 @@ use std::task::Waker;
 use tenet_base::ids::{Index, MemberId, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
+pub use tenet_runtime::RangeAnswer;
 
 /// The versions that a member reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +27,19 @@ pub struct Versions {
 /// A member, as the transports see it. Cloning gives another handle to the same member.
 #[allow(missing_docs)]
 pub trait Api: Clone + Send + Sync + 'static {
-    /// The answers of a `RangeStream` call. Each is quick: it may be asked for between two writes.
-    type Chunks: Iterator<Item = Result<pb::RangeResponse, ApiError>> + Send;
+    /// What is left of a range answer that is too long to be held.
+    type Long: LongAnswer;
+    /// The answers of a `RangeStream` call.
+    type Chunks: RangeChunks<Long = Self::Long>;
     /// What stands behind a `Watch` call.
     type Watches: WatchStream;
     /// The messages of a `Snapshot` call.
     type Snapshot: SnapshotMessages;
 
+    /// An answer that is held, however long it is: for what the server asks for itself.
     fn range(&self, request: pb::RangeRequest) -> impl Answer<pb::RangeResponse>;
+    /// A long answer is measured before, which may keep the calling task busy for long.
+    fn open_range(&self, request: pb::RangeRequest) -> impl Answer<RangeAnswer<Self::Long>>;
     fn range_stream(&self, request: pb::RangeRequest) -> impl Answer<Self::Chunks>;
     fn put(&self, request: pb::PutRequest) -> impl Answer<pb::PutResponse>;
     fn delete_range(&self, request: pb::DeleteRangeRequest)
@@ -99,6 +105,40 @@ pub trait Api: Clone + Send + Sync + 'static {
     fn stop(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// A range answer of which the key-values follow in pieces.
+pub trait LongAnswer: Send {
+    /// The answer without its key-values.
+    fn around(&self) -> &pb::RangeResponse;
+    /// Bytes of all key-values, as fields of the answer.
+    fn kvs_bytes(&self) -> u64;
+    /// The next key-values, as fields of the answer: at most `bytes_max`, or one that is longer;
+    /// empty behind the last. May wait, and is quick when it does not. Nothing follows an error.
+    fn next(&mut self, bytes_max: usize) -> impl Answer<Bytes>;
+}
+
+impl<L: LongAnswer> LongAnswer for Box<L> {
+    fn around(&self) -> &pb::RangeResponse {
+        (**self).around()
+    }
+
+    fn kvs_bytes(&self) -> u64 {
+        (**self).kvs_bytes()
+    }
+
+    fn next(&mut self, bytes_max: usize) -> impl Answer<Bytes> {
+        (**self).next(bytes_max)
+    }
+}
+
+/// The answers of a `RangeStream` call, made as they are asked for.
+pub trait RangeChunks: Send {
+    /// One answer.
+    type Long: LongAnswer;
+    /// The next one, to be read to its end before the one after it is asked for; `None` behind the
+    /// last and behind an error.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Self::Long, ApiError>>> + Send;
+}
+
 /// The messages of a snapshot, made as they are asked for.
 pub trait SnapshotMessages: Send {
     /// The next one, `None` behind the last; a text if the rest cannot be made.
@@ -107,19 +147,37 @@ pub trait SnapshotMessages: Send {
 }
 
 /// The watches of one stream.
-pub trait WatchStream: Send {
+pub trait WatchStream: Send + 'static {
     /// Whether the next request may be taken; if not, pull first.
     fn takes_requests(&self) -> bool;
     /// Takes a request of the client.
     fn request(&mut self, request: pb::WatchRequest);
-    /// Appends encoded `WatchResponse`s, up to about `budget_bytes`. Returns whether there may be
-    /// more; if not, `waker` is woken when there is. An error ends the stream.
+    /// Appends encoded `WatchResponse`s, up to about `budget_bytes`, without waiting for anything.
+    /// An error ends the stream.
     fn pull(
         &mut self,
         waker: &Waker,
         budget_bytes: usize,
         out: &mut Vec<Bytes>,
-    ) -> Result<bool, ApiError>;
+    ) -> Result<Pulled, ApiError>;
+    /// The same where it may wait, after [`Pulled::Cold`]. There may be more behind it.
+    fn pull_waiting(
+        self,
+        budget_bytes: usize,
+    ) -> impl Future<Output = Result<(Self, Vec<Bytes>), ApiError>> + Send + 'static
+    where
+        Self: Sized;
+}
+
+/// What is left after a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// Nothing; the waker is woken when there is something.
+    All,
+    /// Perhaps more: pull again, after others had their turn.
+    Part,
+    /// What is next would have to be waited for.
+    Cold,
 }
 
 /// Short for the future that every call gives.

@@ -18,6 +18,7 @@ pub mod metrics;
 mod node;
 mod peers;
 mod program;
+mod pulling;
 pub mod serve;
 
 pub use program::main;

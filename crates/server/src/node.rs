@@ -1,6 +1,9 @@
 //! The running member as the transports' [`Api`], and its metrics by etcd's names.
 
-use crate::api::{Api, SnapshotMessages, Versions, WatchStream};
+use crate::api::{
+    Answer, Api, LongAnswer, Pulled, RangeAnswer, RangeChunks, SnapshotMessages, Versions,
+    WatchStream,
+};
 use crate::metrics::Page;
 use bytes::Bytes;
 use std::future::Future;
@@ -9,15 +12,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tenet_base::ids::{Index, MemberId, Revision, Term};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
-use tenet_runtime::{Node, Pulled, RangeStream, SnapshotStream, WatchSession};
+use tenet_runtime::{Node, RangeStream, SnapshotStream, Watches};
 
 impl Api for Node {
+    type Long = Box<tenet_runtime::LongAnswer>;
     type Chunks = RangeStream;
-    type Watches = WatchSession;
+    type Watches = Watches;
     type Snapshot = SnapshotStream;
 
     async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
         Node::range(self, request).await
+    }
+
+    fn open_range(&self, request: pb::RangeRequest) -> impl Answer<RangeAnswer<Self::Long>> {
+        Node::open_range(self, request)
     }
 
     async fn range_stream(&self, request: pb::RangeRequest) -> Result<RangeStream, ApiError> {
@@ -78,7 +86,7 @@ impl Api for Node {
         Node::lease_keep_alive(self, request).await
     }
 
-    fn watch(&self) -> WatchSession {
+    fn watch(&self) -> Watches {
         Node::watch(self)
     }
 
@@ -210,19 +218,42 @@ fn check_urls(urls: &[String]) -> Result<(), ApiError> {
     }
 }
 
+impl LongAnswer for tenet_runtime::LongAnswer {
+    fn around(&self) -> &pb::RangeResponse {
+        tenet_runtime::LongAnswer::around(self)
+    }
+
+    fn kvs_bytes(&self) -> u64 {
+        tenet_runtime::LongAnswer::kvs_bytes(self)
+    }
+
+    async fn next(&mut self, bytes_max: usize) -> Result<Bytes, ApiError> {
+        tenet_runtime::LongAnswer::next(self, bytes_max).await
+    }
+}
+
+impl RangeChunks for RangeStream {
+    type Long = Box<tenet_runtime::LongAnswer>;
+
+    async fn next(&mut self) -> Option<Result<Self::Long, ApiError>> {
+        let chunk = RangeStream::next(self).await?;
+        Some(chunk.map(Box::new))
+    }
+}
+
 impl SnapshotMessages for SnapshotStream {
     async fn next(&mut self) -> Option<Result<pb::SnapshotResponse, String>> {
         SnapshotStream::next(self).await
     }
 }
 
-impl WatchStream for WatchSession {
+impl WatchStream for Watches {
     fn takes_requests(&self) -> bool {
-        WatchSession::takes_requests(self)
+        Watches::takes_requests(self)
     }
 
     fn request(&mut self, request: pb::WatchRequest) {
-        WatchSession::request(self, request);
+        Watches::request(self, request);
     }
 
     fn pull(
@@ -230,14 +261,25 @@ impl WatchStream for WatchSession {
         waker: &Waker,
         budget_bytes: usize,
         out: &mut Vec<Bytes>,
-    ) -> Result<bool, ApiError> {
-        match WatchSession::pull(self, waker, budget_bytes, out) {
-            Pulled::All => Ok(false),
-            Pulled::Part => Ok(true),
-            Pulled::Unreadable(error) => {
-                tracing::error!(%error, "a watch cannot read the history");
-                Err(ApiError::Corrupt)
-            }
+    ) -> Result<Pulled, ApiError> {
+        pulled(Watches::pull(self, waker, budget_bytes, out))
+    }
+
+    async fn pull_waiting(self, budget_bytes: usize) -> Result<(Self, Vec<Bytes>), ApiError> {
+        let (watches, out, rest) = Watches::pull_waiting(self, budget_bytes).await?;
+        pulled(rest)?;
+        Ok((watches, out))
+    }
+}
+
+fn pulled(rest: tenet_runtime::Pulled) -> Result<Pulled, ApiError> {
+    match rest {
+        tenet_runtime::Pulled::All => Ok(Pulled::All),
+        tenet_runtime::Pulled::Part => Ok(Pulled::Part),
+        tenet_runtime::Pulled::Cold => Ok(Pulled::Cold),
+        tenet_runtime::Pulled::Unreadable(error) => {
+            tracing::error!(%error, "a watch cannot read the history");
+            Err(ApiError::Corrupt)
         }
     }
 }

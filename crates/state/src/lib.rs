@@ -42,7 +42,9 @@ pub use import::{Beginning, Import, ImportError};
 pub use lease::Lease;
 pub use members::{Member, promotion_json};
 pub use quota::{Quota, lease_grant_cost, put_cost, txn_cost};
-pub use read::{CannotRead, read_hash_kv, read_range, read_range_cached, read_txn};
+pub use read::{
+    CannotRead, read_hash_kv, read_range, read_range_cached, read_txn, read_txn_cached,
+};
 pub use state::{Config, State};
 pub use txn::{is_read_only, is_serializable};
 pub use version::Version;

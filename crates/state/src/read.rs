@@ -1,13 +1,13 @@
 //! Reading a published view, on whatever thread asks.
 
 use crate::kv::{header, range_response};
-use crate::txn;
+use crate::txn::{self, Patient};
 use tenet_mvcc::{MvccError, View};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::{
     HashKvRequest, HashKvResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
-use tenet_store::ReadError;
+use tenet_store::{Patience, ReadError};
 
 /// Why a read has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +79,25 @@ pub fn read_range_cached(
 /// # Panics
 /// If the path that the transaction takes holds anything but ranges.
 pub fn read_txn(view: &View, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
-    txn::read(view, request)
+    txn::read(&Patient(view, Patience::Wait), request)
+}
+
+/// As [`read_txn`], but never waits for the medium: `None` if it would have to.
+///
+/// # Errors
+/// As [`read_txn`].
+///
+/// # Panics
+/// As [`read_txn`].
+pub fn read_txn_cached(
+    view: &View,
+    request: &TxnRequest,
+) -> Result<Option<TxnResponse>, CannotRead> {
+    match txn::read(&Patient(view, Patience::Never), request) {
+        Ok(response) => Ok(Some(response)),
+        Err(CannotRead::Store(error)) if *error == ReadError::Cold => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Answers HashKV. It reads what the revision shows, so it belongs on a thread that may be busy

@@ -19,6 +19,7 @@ use tenet_proto::etcdserverpb::{
     TxnResponse,
 };
 use tenet_proto::mvccpb::KeyValue;
+use tenet_store::Patience;
 
 /// Whether a transaction can change nothing, whatever path it takes: all its operations are
 /// ranges. One without operations is; one with a nested transaction is not.
@@ -74,9 +75,12 @@ impl Reader for WriteTxn<'_> {
     }
 }
 
-impl Reader for View {
+/// A published view, and whether to wait for what is not in memory.
+pub(crate) struct Patient<'a>(pub(crate) &'a View, pub(crate) Patience);
+
+impl Reader for Patient<'_> {
     fn revision(&self) -> i64 {
-        View::revision(self).get()
+        self.0.revision().get()
     }
 
     fn newest(&self, key: &Bytes, whole: bool) -> Result<Option<KeyValue>, MvccError> {
@@ -85,11 +89,14 @@ impl Reader for View {
             keys_only: !whole,
             ..RangeRequest::default()
         };
-        Ok(View::range(self, &request)?.kvs.pop())
+        Ok(self.range(&request)?.kvs.pop())
     }
 
     fn range(&self, request: &RangeRequest) -> Result<RangeResult, MvccError> {
-        View::range(self, request)
+        match self.1 {
+            Patience::Wait => self.0.range(request),
+            Patience::Never => self.0.range_cached(request),
+        }
     }
 }
 
@@ -298,21 +305,22 @@ fn execute_nested(writer: &mut Writer<'_>, path: &Path<'_>) -> TxnResponse {
 }
 
 /// Answers a read-only transaction from a view.
-pub(crate) fn read(view: &View, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
-    let path = Path::choose(view, request)?;
-    let compacted = view
+pub(crate) fn read(state: &Patient<'_>, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
+    let path = Path::choose(state, request)?;
+    let compacted = state
+        .0
         .compact_revision()
         .map_or(-1, |revision| revision.get());
     let check = Check {
-        state: view,
+        state,
         compacted,
         leases: None,
     };
     check.path(&path)?;
-    let revision = view.revision().get();
+    let revision = state.revision();
     let mut responses = Vec::with_capacity(path.ops.len());
     for range in ranges_of(path.ops) {
-        let result = view.range(range)?;
+        let result = state.range(range)?;
         responses.push(ResponseOp {
             response: Some(Response::ResponseRange(range_response(revision, result))),
         });

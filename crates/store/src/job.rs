@@ -8,11 +8,11 @@
 //! Order is what makes it safe: a file is whole and synced before the manifest names it, and an
 //! older file goes only after the manifest that does not name it is durable.
 
-use crate::ReadError;
 use crate::directory::Directory;
 use crate::file::{self, FileId, FileKind, FileWriter, SegmentMeta, SideWriter};
 use crate::manifest::{Cut, IndexFile, Manifest, SideFile};
 use crate::segment::{Segment, Stored};
+use crate::{Patience, ReadError};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -208,7 +208,7 @@ impl Job {
             let left_out = writing.source.left_out.get(writing.segment);
             let gone = |at: usize| left_out.is_some_and(|bits| bit(bits, at));
             if run.clone().any(|at| !gone(at)) {
-                let block = segment.block(run.clone())?;
+                let block = segment.block(run.clone(), Patience::Wait)?;
                 for at in run.clone().filter(|&at| !gone(at)) {
                     let record = segment.record_of(writing.segment, at, &block)?;
                     record.verify();

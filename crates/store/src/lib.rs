@@ -52,6 +52,9 @@ pub trait Records {
     /// # Errors
     /// If it cannot be read.
     fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError>;
+
+    /// The length of the record at `rev`, without reading it.
+    fn len(&self, rev: Rev) -> Option<usize>;
 }
 
 /// The room that a store takes.
@@ -66,5 +69,9 @@ pub struct StoreSize {
 impl<R: Records> Records for &R {
     fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
         (**self).get(rev)
+    }
+
+    fn len(&self, rev: Rev) -> Option<usize> {
+        (**self).len(rev)
     }
 }

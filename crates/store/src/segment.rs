@@ -123,12 +123,16 @@ impl Segment {
 
     /// The bytes of the records of a range, all at once, to be taken apart with
     /// [`Segment::record_of`].
-    pub(crate) fn block(&self, range: Range<usize>) -> Result<Block, ReadError> {
+    pub(crate) fn block(
+        &self,
+        range: Range<usize>,
+        patience: Patience,
+    ) -> Result<Block, ReadError> {
         let start = self.directory.span(range.start).start;
         let span = start..self.directory.span(range.end - 1).end;
         let bytes = match &self.data {
             Data::Memory(bytes) => bytes.slice(span),
-            Data::File(stored) => stored.read(&span, Patience::Wait)?,
+            Data::File(stored) => stored.read(&span, patience)?,
         };
         Ok(Block {
             range,
@@ -319,7 +323,7 @@ mod tests {
         let mut builder = SegmentBuilder::default();
         builder.push(Rev::new(2, 0), false, |data| data.extend_from_slice(b"2.0"));
         let segment = builder.finish().expect("a record");
-        let block = segment.block(0..1).expect("in memory");
+        let block = segment.block(0..1, Patience::Never).expect("in memory");
         let mut record = segment.record_of(0, 0, &block).expect("in memory");
         record.data = Bytes::from_static(b"3.0");
         record.verify();

@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::marks::Marks;
 use crate::segment::{Segment, SegmentBuilder};
 use crate::view::{Placed, View};
-use crate::{ReadError, Records, Rev, StoreSize};
+use crate::{Patience, ReadError, Records, Rev, StoreSize};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -101,6 +101,11 @@ impl Records for Store {
             return Ok(Some(Bytes::copy_from_slice(data)));
         }
         self.list.get(rev)
+    }
+
+    fn len(&self, rev: Rev) -> Option<usize> {
+        let pending = self.pending.get(rev).map(<[u8]>::len);
+        pending.or_else(|| self.list.len(rev))
     }
 }
 
@@ -565,7 +570,8 @@ fn merge(group: &[Placed]) -> Segment {
     let mut builder = SegmentBuilder::with_capacity(records, data_bytes);
     for Placed { segment, .. } in group {
         let len = segment.directory().len();
-        let block = segment.block(0..len).expect("it is in memory");
+        let block = segment.block(0..len, Patience::Never);
+        let block = block.expect("it is in memory");
         for at in 0..len {
             let record = segment.record_of(0, at, &block).expect("it is in memory");
             builder.copy(&record);

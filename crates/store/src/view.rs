@@ -70,7 +70,11 @@ impl View {
         Some((number, at))
     }
 
-    fn read(&self, rev: Rev, patience: Patience) -> Result<Option<Bytes>, ReadError> {
+    /// The bytes of the record at `rev`.
+    ///
+    /// # Errors
+    /// If they cannot be read, or not with so little patience.
+    pub fn read(&self, rev: Rev, patience: Patience) -> Result<Option<Bytes>, ReadError> {
         let Some((number, at)) = self.place(rev) else {
             return Ok(None);
         };
@@ -88,13 +92,13 @@ impl View {
     /// The record at `rev`.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn find(&self, rev: Rev) -> Result<Option<Record>, ReadError> {
+    /// If it cannot be read, or not with so little patience.
+    pub fn find(&self, rev: Rev, patience: Patience) -> Result<Option<Record>, ReadError> {
         let Some((number, at)) = self.place(rev) else {
             return Ok(None);
         };
         let segment = self.segment(number).expect("just found");
-        let block = segment.block(at..at + 1)?;
+        let block = segment.block(at..at + 1, patience)?;
         segment.record_of(number, at, &block).map(Some)
     }
 
@@ -102,6 +106,12 @@ impl View {
     /// the first error.
     #[must_use]
     pub fn scan(&self, from: Rev) -> Scan<'_> {
+        self.scan_with(from, Patience::Wait)
+    }
+
+    /// As [`View::scan`], with as much patience.
+    #[must_use]
+    pub fn scan_with(&self, from: Rev, patience: Patience) -> Scan<'_> {
         let number = self.segment_of(from).unwrap_or(0);
         let at = self
             .segment(number)
@@ -112,6 +122,7 @@ impl View {
             at,
             block: None,
             read_bytes: READ_BYTES.0,
+            patience,
         }
     }
 
@@ -135,11 +146,19 @@ impl Records for View {
     fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
         self.read(rev, Patience::Wait)
     }
+
+    fn len(&self, rev: Rev) -> Option<usize> {
+        self.info(rev).map(|info| info.len)
+    }
 }
 
 impl Records for Hot<'_> {
     fn get(&self, rev: Rev) -> Result<Option<Bytes>, ReadError> {
         self.0.read(rev, Patience::Never)
+    }
+
+    fn len(&self, rev: Rev) -> Option<usize> {
+        self.0.len(rev)
     }
 }
 
@@ -152,6 +171,7 @@ pub struct Scan<'a> {
     /// What was read of the segment.
     block: Option<Block>,
     read_bytes: usize,
+    patience: Patience,
 }
 
 impl Iterator for Scan<'_> {
@@ -174,7 +194,7 @@ impl Iterator for Scan<'_> {
                 _ => {
                     let run = segment.run_of(at, self.read_bytes);
                     self.read_bytes = (self.read_bytes * 4).min(READ_BYTES.1);
-                    match segment.block(run) {
+                    match segment.block(run, self.patience) {
                         Ok(block) => {
                             self.block = Some(block);
                             continue;

@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"tenet.test/interop/bigread"
 	"tenet.test/interop/server"
 )
 
@@ -45,21 +45,11 @@ func cancel(id int64) *pb.WatchRequest {
 // anonymousBytes is the memory that the process has of its own.
 func anonymousBytes(t *testing.T, s *server.Server) int64 {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.ProcessID()))
+	bytes, err := bigread.AnonymousBytes(s.ProcessID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, is := strings.CutPrefix(line, "RssAnon:"); is {
-			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kilobytes * 1024
-		}
-	}
-	t.Fatal("the process has no RssAnon")
-	return 0
+	return bytes
 }
 
 // metric is the sum of a metric over the lines whose labels contain a text.

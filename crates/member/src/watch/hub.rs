@@ -14,6 +14,7 @@ use tenet_base::world::SplitMix64;
 use tenet_base::{Revision, Rng as _, limits};
 use tenet_mvcc::{Event, Interest, InterestIndex, View};
 use tenet_state::StateViews;
+use tenet_store::Patience;
 
 /// What flags say about watches.
 #[derive(Clone, Copy, Debug)]
@@ -335,7 +336,7 @@ impl Hub {
     fn missing(&self, from: i64, view: &View) -> Option<Vec<Event>> {
         let routed = self.routed;
         let within = |event: &Event| event.revision.0 <= routed;
-        view.events(Revision(from))
+        view.events(Revision(from), Patience::Wait)
             .take_while(|event| event.as_ref().map_or(true, within))
             .collect::<Result<_, _>>()
             .ok()
@@ -362,7 +363,7 @@ impl Hub {
         let last = view.revision().0;
         if self.watchers.len() > 0 {
             let mut revision = 0;
-            for event in view.events(Revision(self.routed + 1)) {
+            for event in view.events(Revision(self.routed + 1), Patience::Wait) {
                 let event = event.expect("what was just published is in memory");
                 if event.revision.0 != revision {
                     self.flush(revision, view, wakes);

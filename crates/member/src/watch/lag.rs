@@ -4,7 +4,7 @@ use super::encode::Events;
 use super::hub::Wish;
 use tenet_base::{Revision, limits};
 use tenet_mvcc::{Event, MvccError, View};
-use tenet_store::ReadError;
+use tenet_store::{Patience, ReadError};
 
 /// What one step of catching up came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,11 +19,12 @@ pub(super) enum Stretch {
 /// revision, or as much as fits into one response or one step.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, or not with so little patience.
 pub(super) fn read(
     wish: &Wish,
     cursor: i64,
     view: &View,
+    patience: Patience,
     events: &mut Events,
 ) -> Result<Stretch, ReadError> {
     let compacted = view.compact_revision().map_or(-1, |at| at.0);
@@ -35,6 +36,7 @@ pub(super) fn read(
     let mut taking = Taking {
         wish,
         view,
+        patience,
         events,
         revision: 0,
         revisions: 0,
@@ -44,8 +46,8 @@ pub(super) fn read(
     let budget = usize::try_from((newest - cursor) / 4).unwrap_or(0);
     let budget = budget.min(limits::WATCH_STEP_CHANGES);
     let found = match view.history(&wish.interest, from, budget) {
-        Some(history) => taking.take(view.events_of(&history))?,
-        None => taking.take(view.events(from))?,
+        Some(history) => taking.take(view.events_of(&history, patience))?,
+        None => taking.take(view.events(from, patience))?,
     };
     Ok(Stretch::Until(found.unwrap_or(newest + 1)))
 }
@@ -53,6 +55,7 @@ pub(super) fn read(
 struct Taking<'a> {
     wish: &'a Wish,
     view: &'a View,
+    patience: Patience,
     events: &'a mut Events,
     /// The revision that is being looked at.
     revision: i64,
@@ -81,7 +84,7 @@ impl Taking<'_> {
             }
             self.looked += 1;
             if self.wish.interest.covers(&event.key) && self.wish.filter.passes(&event) {
-                push(self.wish, &event, self.view, self.events)?;
+                push(self.wish, &event, self.view, self.patience, self.events)?;
                 self.revisions += usize::from(taken_of != event.revision.0);
                 taken_of = event.revision.0;
             }
@@ -93,15 +96,16 @@ impl Taking<'_> {
 /// Appends one event, with what was there before if that is wanted and not compacted.
 ///
 /// # Errors
-/// If that cannot be read.
+/// If that cannot be read, or not with so little patience.
 pub(super) fn push(
     wish: &Wish,
     event: &Event,
     view: &View,
+    patience: Patience,
     events: &mut Events,
 ) -> Result<(), ReadError> {
     let prev = if wish.prev_kv && !event.is_create {
-        match view.before(&event.key, event.revision) {
+        match view.before(&event.key, event.revision, patience) {
             Ok(prev) => prev,
             Err(MvccError::Read(error)) => return Err(*error),
             Err(MvccError::Compacted | MvccError::FutureRevision) => None,

@@ -14,7 +14,7 @@ use tenet_mvcc::{Interest, View};
 use tenet_proto::etcdserverpb::watch_create_request::FilterType;
 use tenet_proto::etcdserverpb::watch_request::RequestUnion;
 use tenet_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use tenet_store::ReadError;
+use tenet_store::{Patience, ReadError};
 
 /// The id of responses that are about no watch.
 const NO_WATCH: i64 = -1;
@@ -26,8 +26,19 @@ pub enum Pulled {
     All,
     /// Perhaps more: pull again, after others had their turn.
     Part,
+    /// What is next would have to be waited for, which the caller did not want.
+    Cold,
     /// The history cannot be read: the stream must end.
     Unreadable(Box<ReadError>),
+}
+
+impl Pulled {
+    fn of(error: ReadError) -> Pulled {
+        match error {
+            ReadError::Cold => Pulled::Cold,
+            error => Pulled::Unreadable(Box::new(error)),
+        }
+    }
 }
 
 /// A watch of this session.
@@ -41,7 +52,7 @@ struct Watch {
 }
 
 /// A watch that reads the history, and what it was given everything before.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Lag {
     watch: WatchRef,
     cursor: i64,
@@ -65,6 +76,8 @@ pub struct WatchSession {
     next_id: i64,
     answers: VecDeque<Bytes>,
     lags: VecDeque<Lag>,
+    /// What was taken from the inbox and could not be said without waiting.
+    held: Option<Item>,
     memo: Memo,
     events: Events,
 }
@@ -81,6 +94,7 @@ impl WatchSession {
             next_id: 0,
             answers: VecDeque::new(),
             lags: VecDeque::new(),
+            held: None,
             memo: Memo::default(),
             events: Events::default(),
         }
@@ -106,8 +120,15 @@ impl WatchSession {
         }
     }
 
-    /// Appends encoded `WatchResponse`s to `out`, up to about `budget_bytes` of them.
-    pub fn pull(&mut self, waker: &Waker, budget_bytes: usize, out: &mut Vec<Bytes>) -> Pulled {
+    /// Appends encoded `WatchResponse`s to `out`, up to about `budget_bytes` of them. With patience
+    /// it may wait for the medium.
+    pub fn pull(
+        &mut self,
+        waker: &Waker,
+        budget_bytes: usize,
+        patience: Patience,
+        out: &mut Vec<Bytes>,
+    ) -> Pulled {
         let mut room = Room {
             left: budget_bytes,
             seen: out.len(),
@@ -116,19 +137,22 @@ impl WatchSession {
         loop {
             out.extend(self.answers.drain(..));
             while room.is_left(out) {
-                match self.inbox.pop(now_ms) {
-                    Some(item) => {
-                        if let Err(error) = self.say(item, out) {
-                            return Pulled::Unreadable(Box::new(error));
-                        }
-                    }
-                    None => break,
+                let held = self.held.take();
+                let Some(item) = held.or_else(|| self.inbox.pop(now_ms)) else {
+                    break;
+                };
+                if let Err(error) = self.say(&item, patience, out) {
+                    self.held = Some(item);
+                    return Pulled::of(error);
                 }
             }
             if let Some(lag) = self.lags.pop_front() {
-                return match self.catch_up(lag, out) {
+                return match self.catch_up(lag, patience, out) {
                     Ok(()) => Pulled::Part,
-                    Err(error) => Pulled::Unreadable(Box::new(error)),
+                    Err(error) => {
+                        self.lags.push_front(lag);
+                        Pulled::of(error)
+                    }
                 };
             }
             if !room.is_left(out) {
@@ -263,15 +287,20 @@ impl WatchSession {
         found.filter(|found| found.epoch == watch.epoch)
     }
 
-    fn say(&mut self, item: Item, out: &mut Vec<Bytes>) -> Result<(), ReadError> {
-        match item {
+    fn say(
+        &mut self,
+        item: &Item,
+        patience: Patience,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), ReadError> {
+        match *item {
             Item::Changes {
                 watch,
                 revision,
                 first,
                 last,
-                view,
-            } => return self.say_changes(watch, revision, (first, last), &view, out),
+                ref view,
+            } => return self.say_changes(watch, revision, (first, last), (view, patience), out),
             Item::Behind { watch, revision } => {
                 if self.watch(watch).is_some() {
                     self.lags.push_back(Lag {
@@ -306,7 +335,7 @@ impl WatchSession {
         watch: WatchRef,
         revision: i64,
         (first, last): (u32, u32),
-        view: &View,
+        (view, patience): (&View, Patience),
         out: &mut Vec<Bytes>,
     ) -> Result<(), ReadError> {
         let head = self.head(revision, watch.id);
@@ -325,10 +354,13 @@ impl WatchSession {
         let known = self.memo.place == Some(place) && self.memo.prev_kv == wish.prev_kv;
         if !(alone && known) {
             events.clear();
-            for event in view.changes(Revision(revision), first, last) {
+            if alone {
+                self.memo.place = None;
+            }
+            for event in view.changes(Revision(revision), first, last, patience) {
                 let event = event?;
                 if alone || (wish.interest.covers(&event.key) && wish.filter.passes(&event)) {
-                    lag::push(wish, &event, view, events)?;
+                    lag::push(wish, &event, view, patience, events)?;
                 }
             }
         }
@@ -340,14 +372,19 @@ impl WatchSession {
         Ok(())
     }
 
-    fn catch_up(&mut self, mut lag: Lag, out: &mut Vec<Bytes>) -> Result<(), ReadError> {
+    fn catch_up(
+        &mut self,
+        mut lag: Lag,
+        patience: Patience,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), ReadError> {
         let Some(slot) = self.watch(lag.watch).and_then(|watch| watch.slot) else {
             return Ok(());
         };
         let view = self.shared.views.load();
         self.events.clear();
         let wish = &self.watches[&lag.watch.id].wish;
-        let stretch = lag::read(wish, lag.cursor, &view.kv, &mut self.events)?;
+        let stretch = lag::read(wish, lag.cursor, &view.kv, patience, &mut self.events)?;
         let next = match stretch {
             Stretch::Compacted(at) => {
                 self.end_compacted(lag.watch.id, at);

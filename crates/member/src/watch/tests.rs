@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
+use tenet_base::memory_disk::MemoryDisk;
 use tenet_base::world::SplitMix64;
 use tenet_base::{ClusterId, Index, MemberId, Rng as _, Term};
 use tenet_proto::etcdserverpb::watch_request::RequestUnion;
@@ -19,6 +20,7 @@ use tenet_proto::mvccpb::event::EventType;
 use tenet_proto::mvccpb::{Event, KeyValue};
 use tenet_proto::prost::Message as _;
 use tenet_state::{Config, State};
+use tenet_store::Patience;
 
 /// A small limit, so that fragments are made.
 const RESPONSE_BYTES_MAX: usize = 400;
@@ -34,6 +36,8 @@ struct World {
     events: Vec<Event>,
     live: BTreeMap<Bytes, KeyValue>,
     compacted: i64,
+    /// What was flushed to it has to be waited for.
+    disk: MemoryDisk,
 }
 
 impl World {
@@ -63,7 +67,18 @@ impl World {
             events: Vec::new(),
             live: BTreeMap::new(),
             compacted: -1,
+            disk: MemoryDisk::default(),
         }
+    }
+
+    /// Moves what is published from memory to files.
+    fn flush(&mut self) {
+        self.disk.set_cold(true);
+        let mut job = self.state.flush(true);
+        while let Some(ops) = job.step().expect("readable") {
+            self.disk.run(ops).expect("possible");
+        }
+        self.state.finished(job.finish(&self.disk).expect("there"));
     }
 
     fn revision(&self) -> i64 {
@@ -180,6 +195,8 @@ struct Reader {
     seen: u64,
     compactions: u64,
     progress: u64,
+    /// Pulls that had to wait for the medium.
+    waited: u64,
 }
 
 impl Reader {
@@ -191,12 +208,15 @@ impl Reader {
             seen: 0,
             compactions: 0,
             progress: 0,
+            waited: 0,
         }
     }
 
     fn pull(&mut self, world: &World, budget_bytes: usize) -> Pulled {
         let mut out = Vec::new();
-        let pulled = self.session.pull(Waker::noop(), budget_bytes, &mut out);
+        let pulled = self
+            .session
+            .pull(Waker::noop(), budget_bytes, Patience::Wait, &mut out);
         for bytes in out {
             let response = WatchResponse::decode(&bytes[..]).expect("a response");
             assert!(
@@ -390,6 +410,10 @@ fn write_some(world: &mut World, rng: &mut SplitMix64, count: u64) {
         revision += i64::from(world.events.len() > before);
         // As the applier: maintenance only once what was applied is routed.
     }
+    if rng.below(8) == 0 {
+        world.publish();
+        world.flush();
+    }
     if rng.below(6) == 0 && revision > world.compacted {
         let span = (revision - world.compacted.max(0)) as u64;
         let at = world.compacted.max(0) + 1 + rng.below(span) as i64;
@@ -424,12 +448,13 @@ fn ask(reader: &mut Reader, world: &World, rng: &mut SplitMix64) {
     });
 }
 
-/// Runs a random history. Returns the events, compactions and progress that readers saw.
-fn run(seed: u64) -> [u64; 3] {
+/// Runs a random history. Returns the events, compactions and progress that readers saw, and how
+/// often they had to wait.
+fn run(seed: u64) -> [u64; 4] {
     let mut rng = SplitMix64::new(seed);
     let mut world = World::new(seed);
     let mut readers: Vec<Reader> = (0..3).map(|_| Reader::new(&world)).collect();
-    let mut sums = [0; 3];
+    let mut sums = [0; 4];
     for _ in 0..300 {
         let at = rng.below(readers.len() as u64) as usize;
         match rng.below(12) {
@@ -469,25 +494,27 @@ fn run(seed: u64) -> [u64; 3] {
     sums
 }
 
-fn add(sums: &mut [u64; 3], reader: &Reader) {
+fn add(sums: &mut [u64; 4], reader: &Reader) {
     sums[0] += reader.seen;
     sums[1] += reader.compactions;
     sums[2] += reader.progress;
+    sums[3] += reader.waited;
 }
 
 #[test]
 fn every_watch_gets_its_events_once_in_order_whatever_happens() {
-    let mut sums = [0; 3];
+    let mut sums = [0; 4];
     for seed in 0..150 {
         let more = run(seed);
         for (sum, more) in sums.iter_mut().zip(more) {
             *sum += more;
         }
     }
-    let [events, compactions, progress] = sums;
+    let [events, compactions, progress, waited] = sums;
     assert!(
-        events > 50_000 && compactions > 100 && progress > 200,
-        "too little was tried: {events} events, {compactions} compacted, {progress} progress"
+        events > 50_000 && compactions > 100 && progress > 200 && waited > 500,
+        "too little was tried: {events} events, {compactions} compacted, {progress} progress, \
+         {waited} waited for"
     );
 }
 

@@ -1,8 +1,8 @@
 //! The store, the twin and the bucket, driven together and compared.
 
 use crate::bucket::Bucket;
-use crate::files;
 use crate::twin::Twin;
+use crate::{files, long};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use tenet_base::memory_disk::MemoryDisk;
 use tenet_base::world::SplitMix64;
 use tenet_base::{Index, LeaseId, Revision, Rng, Term};
 use tenet_mvcc::{
-    Event, ExportPosition, Import, Interest, Mvcc, MvccError, RangeStream, View, Views,
+    Event, ExportPosition, Import, Interest, Mvcc, MvccError, Opened, RangeResult, RangeStream,
+    View, Views,
 };
 use tenet_proto::etcdserverpb::RangeRequest;
 use tenet_proto::mvccpb::KeyValue;
 use tenet_proto::prost::Message as _;
+use tenet_store::Patience;
 
 fn read<T>(found: impl Iterator<Item = Result<T, tenet_store::ReadError>>) -> Vec<T> {
     found.collect::<Result<_, _>>().expect("readable")
@@ -269,18 +271,18 @@ impl Pinned {
 
     pub(crate) fn compare_stream(&self, req: &RangeRequest, target_bytes: usize) {
         let mut stream = RangeStream::new(req.clone(), target_bytes);
-        let mut merged = tenet_mvcc::RangeResult::default();
+        let mut merged = RangeResult::default();
         let mut ended = None;
-        while let Some(chunk) = stream.next(&self.view) {
-            assert!(ended.is_none(), "a message behind the last");
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
+        while !stream.is_done() {
+            let chunk = match stream.step(&self.view, 7) {
+                Ok(None) => continue,
+                Ok(Some(chunk)) => chunk,
                 Err(error) => {
                     assert_eq!(self.twin.range(req, self.twin.revision), Err(error));
                     return;
                 }
             };
-            merged.kvs.extend(chunk.kvs);
+            merged.kvs.extend(long::all_of(&self.view, chunk.range).kvs);
             ended = chunk.end;
         }
         let end = ended.expect("a last message");
@@ -291,6 +293,26 @@ impl Pinned {
             self.twin.range(req, self.twin.revision),
             "{req:?}"
         );
+    }
+
+    /// Compares the same answer in pieces.
+    pub(crate) fn compare_pieces(&self, req: &RangeRequest) {
+        let expected = self.twin.range(req, self.twin.revision);
+        if !req.count_only {
+            let listed = self.view.sort_range(req);
+            let found = listed.map(|range| long::all_of(&self.view, range));
+            assert_eq!(found, expected, "{req:?}");
+        }
+        let opened = self.view.open_range(req, Patience::Wait);
+        let found = opened.and_then(|opened| match opened {
+            Opened::Whole(result) => Ok(result),
+            Opened::Long(range) => Ok(long::all_of(&self.view, *range)),
+            Opened::Sorted => self
+                .view
+                .sort_range(req)
+                .map(|range| long::all_of(&self.view, range)),
+        });
+        assert_eq!(found, expected, "{req:?}");
     }
 
     pub(crate) fn compare_hash(&self, revision: i64) {
@@ -326,18 +348,22 @@ impl Pinned {
         let low = compacted + i64::from(twice);
         let from = low + rng.below((self.twin.revision - low + 2) as u64) as i64;
         let wanted = self.twin.changes(from);
-        let found: Vec<Event> = read(self.view.events(Revision(from)));
+        let found: Vec<Event> = read(self.view.events(Revision(from), Patience::Wait));
         assert_eq!(found.len(), wanted.len(), "changes since {from}");
         for (event, (main, key, kv)) in found.iter().zip(&wanted) {
             assert_eq!((event.revision.0, &event.key[..]), (*main, &key[..]));
             assert_eq!(event.is_delete, kv.is_none());
-            let alone = read(self.view.changes(event.revision, event.sub, event.sub));
+            let alone =
+                read(
+                    self.view
+                        .changes(event.revision, event.sub, event.sub, Patience::Wait),
+                );
             assert_eq!(&alone[..], std::slice::from_ref(event));
             if let Some(kv) = kv {
                 assert_eq!(event.record, kv.encode_to_vec());
                 assert_eq!(event.is_create, kv.create_revision == *main);
             }
-            let before = self.view.before(key, Revision(*main));
+            let before = self.view.before(key, Revision(*main), Patience::Wait);
             if *main > self.twin.compacted {
                 let wanted = self.twin.at(key, main - 1).map(KeyValue::encode_to_vec);
                 assert_eq!(before, Ok(wanted.map(Bytes::from)), "{key:?} before {main}");
@@ -354,7 +380,7 @@ impl Pinned {
         assert!(history.is_some() || budget < self.twin.changes(0).len());
         if let Some(history) = history {
             assert!(found.len() <= budget);
-            assert_eq!(read(self.view.events_of(&history)), found);
+            assert_eq!(read(self.view.events_of(&history, Patience::Wait)), found);
         }
     }
 

@@ -136,6 +136,7 @@ fn compare(pinned: &Pinned, seed: u64, requests: usize) {
     for _ in 0..requests {
         let mut req = random_request(&mut rng, pinned);
         pinned.compare_range(&req);
+        pinned.compare_pieces(&req);
         req.sort_order = 0;
         req.sort_target = 0;
         req.min_mod_revision = 0;
@@ -290,7 +291,14 @@ fn a_large_history_agrees_with_the_twin() {
                 ..RangeRequest::default()
             };
             pinned.compare_range(&req);
+            pinned.compare_pieces(&req);
             pinned.compare_stream(&req, 4_000);
+            let sorted = RangeRequest {
+                sort_order: rng.below(3) as i32,
+                sort_target: rng.below(5) as i32,
+                ..req
+            };
+            pinned.compare_pieces(&sorted);
         }
         pinned.compare_hash(0);
         pinned.compare_hash(pinned.some_revision(&mut rng));

@@ -3,6 +3,7 @@ mod bucket;
 mod files;
 mod harness;
 mod histories;
+mod long;
 mod reclaim;
 mod recorded;
 mod recovery;

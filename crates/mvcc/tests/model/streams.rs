@@ -1,9 +1,11 @@
 //! How a stream is cut into messages, and what ends it.
 
+use crate::long;
 use bytes::Bytes;
 use tenet_base::{Index, LeaseId, Revision, Term};
-use tenet_mvcc::{Mvcc, MvccError, RangeStream};
+use tenet_mvcc::{Mvcc, MvccError, RangeEnd, RangeStream, View};
 use tenet_proto::etcdserverpb::RangeRequest;
+use tenet_proto::mvccpb::KeyValue;
 
 const REQUEST_BYTES_MAX: usize = 1_572_864;
 
@@ -27,12 +29,26 @@ fn all() -> RangeRequest {
     }
 }
 
+/// The keys of the next message, with what the last one carries.
+fn next(
+    stream: &mut RangeStream,
+    view: &View,
+) -> Result<(Vec<KeyValue>, Option<RangeEnd>), MvccError> {
+    loop {
+        if let Some(chunk) = stream.step(view, 50)? {
+            return Ok((long::all_of(view, chunk.range).kvs, chunk.end));
+        }
+    }
+}
+
 fn chunks(mvcc: &Mvcc, req: RangeRequest) -> Vec<usize> {
     let view = mvcc.views().load();
     let mut stream = RangeStream::new(req, REQUEST_BYTES_MAX);
-    std::iter::from_fn(|| stream.next(&view))
-        .map(|chunk| chunk.expect("readable").kvs.len())
-        .collect()
+    let mut keys = Vec::new();
+    while !stream.is_done() {
+        keys.push(next(&mut stream, &view).expect("readable").0.len());
+    }
+    keys
 }
 
 /// All of these are what etcd 3.7.1 sends.
@@ -71,11 +87,8 @@ fn later_writes_are_not_seen_and_compaction_ends_the_stream() {
     let mut mvcc = store(100, 10);
     let views = mvcc.views();
     let mut stream = RangeStream::new(all(), REQUEST_BYTES_MAX);
-    let first = stream
-        .next(&views.load())
-        .expect("a chunk")
-        .expect("readable");
-    assert_eq!((first.kvs.len(), first.end), (10, None));
+    let first = next(&mut stream, &views.load()).expect("readable");
+    assert_eq!((first.0.len(), first.1), (10, None));
     let begun = mvcc.revision();
 
     let mut txn = mvcc.begin();
@@ -92,27 +105,21 @@ fn later_writes_are_not_seen_and_compaction_ends_the_stream() {
     );
     txn.end();
     mvcc.publish(Index(2), Term(1));
-    let second = stream
-        .next(&views.load())
-        .expect("a chunk")
-        .expect("readable");
-    assert_eq!(second.kvs.len(), 20);
-    assert_eq!(second.kvs[5].value, Bytes::from(vec![b'v'; 10]));
-    assert_eq!(second.kvs[6].key, Bytes::from_static(b"key/00016"));
+    let second = next(&mut stream, &views.load()).expect("readable");
+    assert_eq!(second.0.len(), 20);
+    assert_eq!(second.0[5].value, Bytes::from(vec![b'v'; 10]));
+    assert_eq!(second.0[6].key, Bytes::from_static(b"key/00016"));
 
     // Compacted exactly at the pinned revision, it goes on; above it, it ends.
     mvcc.compact(begun.0).expect("not compacted before");
     while mvcc.step_maintenance(10) {}
     mvcc.publish(Index(3), Term(1));
-    let third = stream
-        .next(&views.load())
-        .expect("a chunk")
-        .expect("readable");
-    assert_eq!(third.kvs.len(), 40);
+    let third = next(&mut stream, &views.load()).expect("readable");
+    assert_eq!(third.0.len(), 40);
     mvcc.compact(begun.0 + 1).expect("above the last");
     mvcc.publish(Index(4), Term(1));
-    assert_eq!(stream.next(&views.load()), Some(Err(MvccError::Compacted)));
-    assert_eq!(stream.next(&views.load()), None);
+    assert_eq!(next(&mut stream, &views.load()), Err(MvccError::Compacted));
+    assert!(stream.is_done());
 }
 
 #[test]
@@ -120,21 +127,15 @@ fn the_last_message_tells_the_whole_count_and_the_first_revision() {
     let mut mvcc = store(25, 10);
     let views = mvcc.views();
     let mut stream = RangeStream::new(RangeRequest { limit: 12, ..all() }, REQUEST_BYTES_MAX);
-    stream
-        .next(&views.load())
-        .expect("a chunk")
-        .expect("readable");
+    next(&mut stream, &views.load()).expect("readable");
     let begun = mvcc.revision();
     let mut txn = mvcc.begin();
     txn.put(&Bytes::from_static(b"other"), &Bytes::new(), LeaseId(0));
     txn.end();
     mvcc.publish(Index(2), Term(1));
-    let last = stream
-        .next(&views.load())
-        .expect("a chunk")
-        .expect("readable");
-    let end = last.end.expect("the last");
-    assert_eq!((last.kvs.len(), end.more, end.count), (2, true, 25));
+    let last = next(&mut stream, &views.load()).expect("readable");
+    let end = last.1.expect("the last");
+    assert_eq!((last.0.len(), end.more, end.count), (2, true, 25));
     assert_eq!(end.revision, begun);
     assert_eq!(begun, Revision(26));
 }

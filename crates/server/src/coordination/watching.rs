@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::api::{Api, WatchStream};
+use crate::pulling::Pulling;
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::VecDeque;
@@ -15,8 +16,8 @@ use tenet_proto::mvccpb::Event;
 
 /// See the module. Ends with its drop.
 pub(super) struct Watching<S> {
-    stream: S,
-    pulled: Vec<Bytes>,
+    stream: Pulling<S>,
+    pulled: VecDeque<Bytes>,
     ready: VecDeque<WatchResponse>,
 }
 
@@ -52,8 +53,8 @@ impl<S: WatchStream> Watching<S> {
             })),
         });
         Watching {
-            stream,
-            pulled: Vec::new(),
+            stream: Pulling::new(stream),
+            pulled: VecDeque::new(),
             ready: VecDeque::new(),
         }
     }
@@ -84,16 +85,15 @@ impl<S: WatchStream> Watching<S> {
             if let Some(response) = self.ready.pop_front() {
                 return Poll::Ready(Ok(response));
             }
-            let waker = cx.waker();
             let pulled = self
                 .stream
-                .pull(waker, limits::STREAM_TURN_BYTES, &mut self.pulled);
+                .pull(cx, limits::STREAM_TURN_BYTES, &mut self.pulled);
             let Ok(more) = pulled else {
                 return Poll::Ready(Err(Failure::LostWatcher));
             };
             if self.pulled.is_empty() {
                 if more {
-                    waker.wake_by_ref();
+                    cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
             }

@@ -12,6 +12,7 @@ use super::inbound::{Inbound, Received, unknown_encoding};
 use super::leader::{LeaderLosses, Lost};
 use super::method::{self, Kind, Method, Rpc};
 use super::outbound::{Gone, Outbound, refuse};
+use super::slow::Told;
 use super::status::Status;
 use super::{cluster, coordination, health, kv, lease, maintenance, watch};
 use crate::api::Api;
@@ -27,6 +28,9 @@ use std::task::Poll;
 use std::time::Duration;
 use tenet_proto::{ApiError, Code};
 use tokio::time::{Instant, sleep_until};
+
+/// Longest message that etcd sends.
+const MESSAGE_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// A call whose method is known.
 pub(super) struct Call<'a> {
@@ -325,14 +329,18 @@ impl Call<'_> {
         self.counters.sent.add(1);
         match result {
             Ok(message) => {
+                let len = message.encoded_len();
+                self.log_if_slow(|| Some((message.key_count().unwrap_or(0), len as i64)));
+                if let Err(status) = fits(len as u64, self.method) {
+                    return self.finish(&status);
+                }
                 self.handled(Code::Ok);
-                self.log_if_slow(Some(&message));
-                if self.message(message).await.is_ok() {
+                if self.message(message, len).await.is_ok() {
                     self.outbound.finish(&Status::OK);
                 }
             }
             Err(status) => {
-                self.log_if_slow(None::<&M>);
+                self.log_if_slow(|| None);
                 self.finish(&status);
             }
         }
@@ -341,11 +349,11 @@ impl Call<'_> {
     /// Sends one message of a streamed answer.
     pub(super) async fn send<M: Reply>(&mut self, message: M) -> Result<(), Gone> {
         self.counters.sent.add(1);
-        self.message(message).await
+        let len = message.encoded_len();
+        self.message(message, len).await
     }
 
-    async fn message<M: Reply>(&mut self, message: M) -> Result<(), Gone> {
-        let len = message.encoded_len();
+    async fn message<M: Reply>(&mut self, message: M, len: usize) -> Result<(), Gone> {
         self.traffic.sent_bytes.add(len as u64);
         let frames = if self.outbound.gzip() {
             Frames::Whole(gzipped(&message))
@@ -353,6 +361,20 @@ impl Call<'_> {
             message.frames(len)
         };
         self.outbound.send(frames).await
+    }
+
+    /// Counts a message that is about to be sent.
+    pub(super) fn count_message(&self, bytes: u64) {
+        if !self.is_unary() {
+            self.counters.sent.add(1);
+        }
+        self.traffic.sent_bytes.add(bytes);
+    }
+
+    /// Ends a unary call whose message was sent, or was not.
+    pub(super) fn finish_unary(&mut self, status: &Status) {
+        self.counters.sent.add(1);
+        self.finish(status);
     }
 
     /// Ends the call.
@@ -381,13 +403,14 @@ impl Call<'_> {
         }
     }
 
-    fn log_if_slow<M: Reply>(&self, answer: Option<&M>) {
+    pub(super) fn log_if_slow(&self, answer: impl FnOnce() -> Option<Told>) {
         let Some((since, request)) = &self.request else {
             return;
         };
         let took = since.elapsed();
         if took > self.slow {
-            super::slow::log(self.method, &self.peer.remote, took, request, answer);
+            let remote = &self.peer.remote;
+            super::slow::log(self.method, remote, took, request, answer());
         }
     }
 }
@@ -402,6 +425,21 @@ impl Drop for Call<'_> {
             self.handled(Code::Canceled);
         }
     }
+}
+
+/// Refuses a message that is longer than etcd sends, as grpc-go does, which has another text for
+/// each kind of call.
+pub(super) fn fits(len: u64, method: Method) -> Result<(), Status> {
+    if len <= MESSAGE_BYTES_MAX {
+        return Ok(());
+    }
+    let library = match method.description().kind {
+        Kind::Unary => "grpc: ",
+        _ => "",
+    };
+    let text =
+        format!("{library}trying to send message larger than max ({len} vs. {MESSAGE_BYTES_MAX})");
+    Err(Status::new(Code::ResourceExhausted, text))
 }
 
 /// Runs `work` until it is done, the deadline has passed or the client is gone. The timer is made

@@ -5,6 +5,7 @@
 //! until then, so that a large answer to a slow client costs no second copy.
 
 use super::inbound::PREFIX_BYTES;
+use bytes::buf::Writer;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -68,18 +69,39 @@ pub(super) fn gzipped(message: &impl Message) -> Bytes {
 
 /// As [`gzipped`], of an encoded message.
 pub(super) fn gzipped_bytes(plain: &[u8]) -> Bytes {
-    let mut writer =
-        flate2::write::GzEncoder::new(BytesMut::new().writer(), flate2::Compression::default());
-    // Writing to memory does not fail.
-    let _ = writer.write_all(plain);
-    let body = writer
-        .finish()
-        .map(|writer| writer.into_inner().freeze())
-        .unwrap_or_default();
-    let mut out = BytesMut::with_capacity(PREFIX_BYTES + body.len());
-    put_prefix(&mut out, 1, body.len());
-    out.extend_from_slice(&body);
-    out.freeze()
+    Gzipped::new(plain).finish()
+}
+
+/// A compressed message in the making.
+pub(super) struct Gzipped(flate2::write::GzEncoder<Writer<BytesMut>>);
+
+impl Gzipped {
+    /// A message that begins with these bytes.
+    pub(super) fn new(plain: &[u8]) -> Gzipped {
+        let mut out = BytesMut::new();
+        // The length comes when it is known.
+        put_prefix(&mut out, 1, 0);
+        let writer = flate2::write::GzEncoder::new(out.writer(), flate2::Compression::default());
+        let mut message = Gzipped(writer);
+        message.push(plain);
+        message
+    }
+
+    /// Adds what follows.
+    pub(super) fn push(&mut self, plain: &[u8]) {
+        // Writing to memory does not fail.
+        let _ = self.0.write_all(plain);
+    }
+
+    /// The message with its prefix.
+    pub(super) fn finish(self) -> Bytes {
+        let writer = self.0.finish();
+        let mut out = writer.map(Writer::into_inner).unwrap_or_default();
+        let mut prefix = BytesMut::new();
+        put_prefix(&mut prefix, 1, out.len() - PREFIX_BYTES);
+        out[..PREFIX_BYTES].copy_from_slice(&prefix);
+        out.freeze()
+    }
 }
 
 /// # Panics

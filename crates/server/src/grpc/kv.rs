@@ -4,17 +4,16 @@
 //! of its connection: it gets a task of its own.
 
 use super::call::Call;
+use super::long::Wrapping;
 use super::method::{KvCompact, KvDeleteRange, KvPut, KvRange, KvRangeStream, KvTxn};
 use super::status::Status;
-use crate::api::Api;
+use crate::api::{Api, RangeAnswer, RangeChunks as _};
 use futures_util::future::Either;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tenet_proto::ApiError;
-use tenet_proto::etcdserverpb::{
-    RangeRequest, RangeStreamResponse, TxnRequest, request_op::Request,
-};
+use tenet_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, request_op::Request};
 use tokio::task::JoinHandle;
 
 /// Ranges that return at most this many keys stay in the connection's task.
@@ -26,19 +25,25 @@ pub(super) async fn range<A: Api>(api: &A, call: &mut Call<'_>) {
     };
     if !request.serializable && api.is_learner() {
         return call
-            .answer::<tenet_proto::etcdserverpb::RangeResponse>(Err(
-                ApiError::NotSupportedForLearner.into(),
-            ))
+            .answer::<RangeResponse>(Err(ApiError::NotSupportedForLearner.into()))
             .await;
     }
-    let work = if is_long(&request) {
-        let api = api.clone();
-        Either::Left(own_task(async move { api.range(request).await }))
-    } else {
-        Either::Right(api.range(request))
+    // A block, so that the call is no larger than the work or the answer.
+    let opened = {
+        let work = if is_long(&request) {
+            let api = api.clone();
+            Either::Left(own_task(async move { api.open_range(request).await }))
+        } else {
+            Either::Right(api.open_range(request))
+        };
+        flat(call.race(pin!(work)).await)
     };
-    let result = call.race(pin!(work)).await;
-    call.answer(flat(result)).await;
+    match opened {
+        Ok(RangeAnswer::Whole(answer)) => call.answer(Ok(answer)).await,
+        // Boxed, so that the common calls stay small.
+        Ok(RangeAnswer::Long(answer)) => Box::pin(call.answer_long(answer)).await,
+        Err(status) => call.answer::<RangeResponse>(Err(status)).await,
+    }
 }
 
 pub(super) async fn put<A: Api>(api: &A, call: &mut Call<'_>) {
@@ -79,32 +84,29 @@ pub(super) async fn compact<A: Api>(api: &A, call: &mut Call<'_>) {
     call.answer(flat(result)).await;
 }
 
-/// Sends chunk after chunk, each when the client has room for it.
+/// Sends chunk after chunk, each as the client has room for it.
 pub(super) async fn range_stream<A: Api>(api: &A, call: &mut Call<'_>) {
     let Some(request) = call.receive::<KvRangeStream>(api).await else {
         return;
     };
-    let chunks = match flat(call.race(pin!(api.range_stream(request))).await) {
+    let mut chunks = match flat(call.race(pin!(api.range_stream(request))).await) {
         Ok(chunks) => chunks,
         Err(status) => return call.finish(&status),
     };
-    for chunk in chunks {
-        let sent = match chunk {
-            Ok(chunk) => {
-                call.send(RangeStreamResponse {
-                    range_response: Some(chunk),
-                })
-                .await
-            }
-            Err(error) => return call.finish(&error.into()),
+    loop {
+        let chunk = match call.race(pin!(chunks.next())).await {
+            Ok(Some(chunk)) => chunk.map_err(Status::from),
+            Ok(None) => return call.finish(&Status::OK),
+            Err(status) => Err(status),
         };
-        if sent.is_err() {
-            return;
+        let sent = match chunk {
+            Ok(chunk) => call.send_long(chunk, Wrapping::Streamed).await,
+            Err(status) => Err(status),
+        };
+        if let Err(status) = sent {
+            return call.finish(&status);
         }
-        // The chunks of a fast client must not keep the connection's other calls waiting.
-        tokio::task::yield_now().await;
     }
-    call.finish(&Status::OK);
 }
 
 fn is_long(request: &RangeRequest) -> bool {

@@ -29,6 +29,7 @@ mod inbound;
 mod kv;
 mod leader;
 mod lease;
+mod long;
 mod maintenance;
 mod method;
 mod outbound;

@@ -95,6 +95,24 @@ impl Outbound {
         Ok(())
     }
 
+    /// Ready while the client's window and the connection's budget have room for something. Takes
+    /// nothing of the window, so that nobody waits for who is not ready to send.
+    pub(super) fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Gone));
+        }
+        ready!(self.unsent.poll_room(cx, &mut self.waits_since));
+        let stream = self.stream()?;
+        stream.reserve_capacity(1);
+        while stream.capacity() == 0 {
+            match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                _ => return Poll::Ready(Err(Gone)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Sends as much of `part` as the client's window and the connection's budget allow; ready when
     /// nothing of it is left.
     pub(super) fn poll_part(

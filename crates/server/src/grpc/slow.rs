@@ -3,7 +3,6 @@
 //! The request is described from its bytes, which are kept until the answer; values are not shown,
 //! only their sizes, since logs travel further than data should.
 
-use super::frames::Reply;
 use super::method::Method;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -13,12 +12,15 @@ use std::time::Duration;
 use tenet_proto::etcdserverpb as pb;
 use tenet_proto::etcdserverpb::request_op::Request;
 
-pub(super) fn log<M: Reply>(
+/// What the log tells of an answer: how many keys it brings, and its bytes.
+pub(super) type Told = (i64, i64);
+
+pub(super) fn log(
     method: Method,
     remote: &str,
     took: Duration,
     request: &Bytes,
-    answer: Option<&M>,
+    answer: Option<Told>,
 ) {
     let described = describe(method, request);
     let started = SignedDuration::try_from(took)
@@ -32,7 +34,7 @@ pub(super) fn log<M: Reply>(
     let (answer_count, answer_size) = match (&described, answer) {
         (None, _) => (-1, -1),
         (Some(_), None) => (0, 0),
-        (Some(_), Some(answer)) => (answer.key_count().unwrap_or(0), answer.encoded_len() as i64),
+        (Some(_), Some(told)) => told,
     };
     tracing::warn!(
         "start time" = %started,

@@ -1,13 +1,14 @@
 //! The Watch service.
 //!
 //! The member's session does the work; it gives encoded responses, of which no more are asked for
-//! than the stream can send. A client that ends its side keeps its watches, as in etcd.
+//! than the stream can send. What of the history is not in memory is read elsewhere. A client that ends its side keeps its watches, as in etcd.
 
 use super::call::Call;
 use super::duplex::Session;
 use super::outbox::Outbox;
 use super::status::Status;
 use crate::api::{Api, WatchStream};
+use crate::pulling::Pulling;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -17,18 +18,16 @@ use tenet_proto::etcdserverpb::WatchRequest;
 /// Watches as the client asks, for as long as it stays.
 pub(super) async fn watch<A: Api>(api: &A, call: &mut Call<'_>) {
     let open = || Watches {
-        stream: api.watch(),
+        stream: Pulling::new(api.watch()),
         ready: VecDeque::new(),
-        pulled: Vec::new(),
     };
     call.converse(api, open).await;
 }
 
 struct Watches<S> {
-    stream: S,
+    stream: Pulling<S>,
     /// Responses that there was no room for yet.
     ready: VecDeque<Bytes>,
-    pulled: Vec<Bytes>,
 }
 
 impl<S: WatchStream> Session for Watches<S> {
@@ -56,23 +55,21 @@ impl<S: WatchStream> Session for Watches<S> {
             if !more {
                 return Poll::Pending;
             }
-            let waker = cx.waker();
-            let pulled = self
+            more = match self
                 .stream
-                .pull(waker, limits::STREAM_TURN_BYTES, &mut self.pulled);
-            more = match pulled {
+                .pull(cx, limits::STREAM_TURN_BYTES, &mut self.ready)
+            {
                 Ok(more) => more,
                 Err(error) => return Poll::Ready(error.into()),
             };
-            if more && self.pulled.is_empty() {
+            if more && self.ready.is_empty() {
                 // It looked for changes and found none: others first. A turn that gave something
                 // is followed by another anyway.
                 if !gave {
-                    waker.wake_by_ref();
+                    cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
             }
-            self.ready.extend(self.pulled.drain(..));
         }
         Poll::Pending
     }

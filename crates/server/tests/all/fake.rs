@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -13,7 +13,10 @@ use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb as pb;
 use tenet_proto::etcdserverpb::ResponseHeader;
 use tenet_proto::mvccpb::KeyValue;
-use tenet_server::api::{Answer, Api, SnapshotMessages, Versions, WatchStream};
+use tenet_server::api::{
+    Answer, Api, LongAnswer, Pulled, RangeAnswer, RangeChunks, SnapshotMessages, Versions,
+    WatchStream,
+};
 use tenet_server::metrics::Page;
 
 /// See the module.
@@ -30,7 +33,12 @@ struct Inner {
     /// Times to live by lease.
     leases: Mutex<BTreeMap<i64, i64>>,
     alarms: Mutex<Vec<pb::AlarmMember>>,
+    /// `usize::MAX` less how many key-values of a long answer can be read.
+    unreadable: AtomicUsize,
 }
+
+/// Answers of more than one key above this are long.
+const LONG_BYTES: usize = 64 * 1024;
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -64,6 +72,17 @@ impl Fake {
             member_id: 1,
             alarm: alarm.into(),
         });
+    }
+
+    /// Lets values of long answers be unreadable behind so many.
+    pub(crate) fn damage_after(&self, readable: usize) {
+        self.0
+            .unreadable
+            .store(usize::MAX - readable, Ordering::SeqCst);
+    }
+
+    fn readable(&self) -> usize {
+        usize::MAX - self.0.unreadable.load(Ordering::SeqCst)
     }
 
     /// Stores a key without a request.
@@ -129,6 +148,7 @@ impl Fake {
 pub(crate) struct FakeWatches {
     ready: Vec<Bytes>,
     created: i64,
+    pulls: usize,
     woken: Option<Waker>,
 }
 
@@ -185,13 +205,76 @@ impl WatchStream for FakeWatches {
         waker: &Waker,
         _budget_bytes: usize,
         out: &mut Vec<Bytes>,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<Pulled, ApiError> {
         if self.ready.is_empty() {
             self.woken = Some(waker.clone());
-            return Ok(false);
+            return Ok(Pulled::All);
+        }
+        // Every third has to be waited for.
+        self.pulls += 1;
+        if self.pulls.is_multiple_of(3) {
+            return Ok(Pulled::Cold);
         }
         out.push(self.ready.remove(0));
-        Ok(true)
+        Ok(Pulled::Part)
+    }
+
+    async fn pull_waiting(mut self, _budget_bytes: usize) -> Result<(Self, Vec<Bytes>), ApiError> {
+        tokio::time::sleep(Duration::from_micros(50)).await;
+        let out = vec![self.ready.remove(0)];
+        Ok((self, out))
+    }
+}
+
+/// A long answer, one key-value a piece. Each but the first yields once, as if it had waited.
+pub(crate) struct FakeLong {
+    around: pb::RangeResponse,
+    kvs_bytes: u64,
+    kvs: std::vec::IntoIter<KeyValue>,
+    /// Pieces after which a value cannot be read.
+    readable: usize,
+}
+
+impl FakeLong {
+    fn new(mut whole: pb::RangeResponse, readable: usize) -> FakeLong {
+        let kvs = std::mem::take(&mut whole.kvs);
+        FakeLong {
+            kvs_bytes: kvs.iter().map(|kv| as_field(kv).len() as u64).sum(),
+            around: whole,
+            kvs: kvs.into_iter(),
+            readable,
+        }
+    }
+}
+
+/// A key-value as a field of an answer.
+fn as_field(kv: &KeyValue) -> Bytes {
+    let alone = pb::RangeResponse {
+        kvs: vec![kv.clone()],
+        ..Default::default()
+    };
+    prost::Message::encode_to_vec(&alone).into()
+}
+
+impl LongAnswer for FakeLong {
+    fn around(&self) -> &pb::RangeResponse {
+        &self.around
+    }
+
+    fn kvs_bytes(&self) -> u64 {
+        self.kvs_bytes
+    }
+
+    async fn next(&mut self, _bytes_max: usize) -> Result<Bytes, ApiError> {
+        let Some(kv) = self.kvs.next() else {
+            return Ok(Bytes::new());
+        };
+        if self.readable == 0 {
+            return Err(ApiError::Corrupt);
+        }
+        self.readable -= 1;
+        tokio::task::yield_now().await;
+        Ok(as_field(&kv))
     }
 }
 
@@ -199,23 +282,28 @@ impl WatchStream for FakeWatches {
 pub(crate) struct FakeChunks {
     kvs: std::vec::IntoIter<KeyValue>,
     last: Option<pb::RangeResponse>,
+    readable: usize,
 }
 
-impl Iterator for FakeChunks {
-    type Item = Result<pb::RangeResponse, ApiError>;
+impl RangeChunks for FakeChunks {
+    type Long = Box<FakeLong>;
 
-    fn next(&mut self) -> Option<Result<pb::RangeResponse, ApiError>> {
-        match self.kvs.next() {
-            Some(kv) => Some(Ok(pb::RangeResponse {
+    async fn next(&mut self) -> Option<Result<Box<FakeLong>, ApiError>> {
+        let answer = match self.kvs.next() {
+            Some(kv) => pb::RangeResponse {
                 kvs: vec![kv],
                 ..Default::default()
-            })),
-            None => self.last.take().map(Ok),
-        }
+            },
+            None => self.last.take()?,
+        };
+        let readable = usize::from(self.readable > 0);
+        self.readable = self.readable.saturating_sub(1);
+        Some(Ok(Box::new(FakeLong::new(answer, readable))))
     }
 }
 
 impl Api for Fake {
+    type Long = Box<FakeLong>;
     type Chunks = FakeChunks;
     type Watches = FakeWatches;
     type Snapshot = FakeSnapshot;
@@ -233,7 +321,26 @@ impl Api for Fake {
         Ok(FakeChunks {
             kvs,
             last: Some(whole),
+            readable: self.readable(),
         })
+    }
+
+    async fn open_range(
+        &self,
+        request: pb::RangeRequest,
+    ) -> Result<RangeAnswer<Box<FakeLong>>, ApiError> {
+        if !request.serializable && self.leader().is_none() {
+            return Err(ApiError::Timeout);
+        }
+        let one = request.range_end.is_empty();
+        let whole = self.find(&request)?;
+        Ok(
+            if one || prost::Message::encoded_len(&whole) <= LONG_BYTES {
+                RangeAnswer::Whole(whole)
+            } else {
+                RangeAnswer::Long(Box::new(FakeLong::new(whole, self.readable())))
+            },
+        )
     }
 
     fn put(&self, request: pb::PutRequest) -> impl Answer<pb::PutResponse> {

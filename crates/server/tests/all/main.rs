@@ -9,6 +9,7 @@ mod fake;
 mod grpc;
 mod http;
 mod limits;
+mod long;
 mod streams;
 
 use fake::Fake;

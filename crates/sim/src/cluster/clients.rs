@@ -19,6 +19,7 @@ use tenet_member::{Pulled, WatchSession};
 use tenet_proto::ApiError;
 use tenet_proto::etcdserverpb::WatchResponse;
 use tenet_proto::prost::Message as _;
+use tenet_store::Patience;
 
 /// Numbers of requests from here on are not of clients: what they are answered is not looked at.
 pub(super) const OPERATOR: u64 = 1 << 40;
@@ -280,7 +281,9 @@ impl Cluster {
     fn pull(&mut self, which: usize, budget: usize) -> Pulled {
         let mut out: Vec<Bytes> = Vec::new();
         let following = &mut self.clients.following[which];
-        let pulled = following.session.pull(Waker::noop(), budget, &mut out);
+        let pulled = following
+            .session
+            .pull(Waker::noop(), budget, Patience::Wait, &mut out);
         let mut ended = false;
         for response in out {
             self.now += 1;

@@ -17,6 +17,7 @@ use tenet_proto::prost::Message as _;
 use tenet_sim::disk::{SimDisk, Survival};
 use tenet_sim::history::{answer_of, next_request, told_of, watch_request, write_of};
 use tenet_sim::member::{Answers, SimMember};
+use tenet_store::Patience;
 
 const LIVES: u64 = 5;
 const WRITES: u64 = 40;
@@ -133,7 +134,8 @@ impl World {
     /// Lets a watch take some of what there is.
     fn pull(&mut self, which: usize, budget: usize) -> Pulled {
         let mut out: Vec<Bytes> = Vec::new();
-        let pulled = self.watchers[which].1.pull(Waker::noop(), budget, &mut out);
+        let session = &mut self.watchers[which].1;
+        let pulled = session.pull(Waker::noop(), budget, Patience::Wait, &mut out);
         let mut ended = false;
         for response in out {
             self.now += 1;

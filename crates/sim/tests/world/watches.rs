@@ -16,6 +16,7 @@ use tenet_proto::prost::Message as _;
 use tenet_sim::disk::Survival;
 use tenet_sim::member::{Answers, SimMember};
 use tenet_sim::workload::next_write;
+use tenet_store::Patience;
 
 /// What a watcher of everything has been told.
 #[derive(Default)]
@@ -43,7 +44,7 @@ impl Told {
     /// Takes some of what there is; whether the watch goes on.
     fn pull(&mut self, session: &mut WatchSession, budget: usize) -> (Pulled, bool) {
         let mut out = Vec::new();
-        let pulled = session.pull(Waker::noop(), budget, &mut out);
+        let pulled = session.pull(Waker::noop(), budget, Patience::Wait, &mut out);
         for response in out {
             let response = WatchResponse::decode(&response[..]).unwrap();
             if response.canceled {
