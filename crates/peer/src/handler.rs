@@ -110,7 +110,8 @@ pub trait Handler: Send + Sync + 'static {
     /// How the sending of a snapshot to a member has ended.
     fn report_snapshot(&self, id: MemberId, arrived: bool);
 
-    /// Another member says that this one was removed from the cluster: it must stop.
+    /// Another member says that this one was removed from the cluster: it must stop. Said again
+    /// with each attempt to reach that member, until the transport is stopped.
     fn removed_says(&self, by: MemberId);
 
     /// The members, as a list in JSON.

@@ -114,7 +114,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Begins to count a member apart, or goes on if it was removed and added again.
-    pub(crate) fn add(&self, id: MemberId) -> Arc<PeerCounts> {
+    pub fn add(&self, id: MemberId) -> Arc<PeerCounts> {
         self.members.lock().entry(id).or_default().clone()
     }
 

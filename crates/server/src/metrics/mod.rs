@@ -6,7 +6,9 @@
 
 pub(crate) mod grpc;
 mod page;
+mod peers;
 mod process;
 
 pub use page::{Page, Rows};
+pub use peers::collect_peers;
 pub(crate) use process::{collect_process, descriptors};
