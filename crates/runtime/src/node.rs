@@ -37,6 +37,9 @@ pub const ETCD_VERSION: &str = "3.7.1";
 /// The cluster and storage version of that release.
 pub const ETCD_CLUSTER_VERSION: &str = "3.7.0";
 
+/// What a member without keys says that it takes: etcdctl divides by it.
+const EMPTY_DB_BYTES: i64 = 4_096;
+
 /// A task that waits for an answer.
 #[derive(Debug)]
 pub(crate) struct TaskWaiter(oneshot::Sender<Result<Outcome, ApiError>>);
@@ -385,13 +388,13 @@ impl Node {
         StatusResponse {
             header: Some(frontend.header()),
             version: ETCD_VERSION.to_owned(),
-            db_size: size.db_bytes as i64,
+            db_size: (size.db_bytes as i64).max(EMPTY_DB_BYTES),
             leader: leader.map_or(0, MemberId::get),
             raft_index: progress.committed().get(),
             raft_term: progress.term().get(),
             raft_applied_index: progress.applied().get(),
             errors,
-            db_size_in_use: size.db_in_use_bytes as i64,
+            db_size_in_use: (size.db_in_use_bytes as i64).max(EMPTY_DB_BYTES),
             is_learner: progress.is_learner(),
             storage_version: ETCD_CLUSTER_VERSION.to_owned(),
             db_size_quota: self.0.quota_bytes_shown,

@@ -309,6 +309,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             extensive_metrics: false,
             connections_max: usize::MAX,
             access: AccessRules::new([], []),
+            other_metrics: tenet_server::metrics::OtherMetrics::default(),
             election_timeout: Duration::from_secs(1),
         },
     );

@@ -6,10 +6,12 @@ use crate::greeting;
 use crate::init::{self, Received, Signals};
 use crate::listen::{ListenError, Listener, SocketOptions, connections_max};
 use crate::log::{self, Form};
+use crate::metrics::OtherMetrics;
 use crate::peers::{self, PeerSettings, Peers};
 use crate::serve::{Role, ServeOptions, Serving};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tenet_base::{MemberId, limits};
 use tenet_cli::go::Url;
@@ -118,7 +120,12 @@ async fn run(config: &ServerConfig, greets: bool) -> Result<Option<Received>, Ex
     let standing = node.clone();
     log::set_position(Box::new(move || standing.position()));
     log_addresses(config, &node);
-    let serving = Serving::new(node.clone(), serve_options(config, connections_max));
+    let mut options = serve_options(config, connections_max);
+    let measured = Arc::clone(&peers);
+    options
+        .other_metrics
+        .add(move |page| measured.collect(page));
+    let serving = Serving::new(node.clone(), options);
     let (metrics, clients): (Vec<_>, Vec<_>) = opened
         .into_iter()
         .partition(|opened| opened.role == Role::Metrics);
@@ -346,6 +353,7 @@ fn serve_options(config: &ServerConfig, connections_max: usize) -> ServeOptions 
         extensive_metrics: config.extensive_metrics,
         connections_max,
         access: config.access.clone(),
+        other_metrics: OtherMetrics::default(),
         election_timeout: Duration::from_millis(config.election_timeout_ms),
     }
 }

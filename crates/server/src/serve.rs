@@ -10,6 +10,7 @@ use crate::config::access::AccessRules;
 use crate::grpc::{LeaderLosses, Phase, Server, Settings, serve_connection};
 use crate::http::{Http, Surface};
 use crate::listen::{Connection, Listener};
+use crate::metrics::OtherMetrics;
 use crate::metrics::grpc::GrpcMetrics;
 use bytes::{Bytes, BytesMut};
 use std::io;
@@ -86,6 +87,8 @@ pub struct ServeOptions {
     pub connections_max: usize,
     /// Host names and origins.
     pub access: AccessRules,
+    /// What else is measured.
+    pub other_metrics: OtherMetrics,
     /// `--election-timeout`, after three of which without a leader streams that need one end.
     pub election_timeout: Duration,
 }
@@ -112,7 +115,12 @@ impl<A: Api> Serving<A> {
             keepalive_timeout: options.keepalive_timeout,
             slow_request: options.slow_request,
         };
-        let http = Http::new(api.clone(), options.access, metrics.clone());
+        let http = Http::new(
+            api.clone(),
+            options.access,
+            metrics.clone(),
+            options.other_metrics,
+        );
         let grpc = Arc::new(Server {
             api,
             settings,

@@ -178,7 +178,10 @@ impl World {
             );
             let hot = Hot(&view).get(*rev).expect("in memory");
             assert_eq!(hot.as_deref(), Some(&data[..]));
-            let found = view.find(*rev, crate::Patience::Wait).expect("readable").expect("there");
+            let found = view
+                .find(*rev, crate::Patience::Wait)
+                .expect("readable")
+                .expect("there");
             assert_eq!((found.rev, &found.data[..]), (*rev, &data[..]));
             let info = view.info(*rev).expect("there");
             assert_eq!(

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::config::access::AccessRules;
 use crate::grpc::Phase;
 use crate::metrics::grpc::GrpcMetrics;
-use crate::metrics::{Page, collect_process};
+use crate::metrics::{OtherMetrics, Page, collect_process};
 use bytes::Bytes;
 use health::HealthMetrics;
 use http::header::{
@@ -45,14 +45,21 @@ pub(crate) struct Http<A> {
     access: AccessRules,
     grpc: Arc<GrpcMetrics>,
     health: HealthMetrics,
+    others: OtherMetrics,
 }
 
 impl<A: Api> Http<A> {
-    pub(crate) fn new(api: A, access: AccessRules, grpc: Arc<GrpcMetrics>) -> Http<A> {
+    pub(crate) fn new(
+        api: A,
+        access: AccessRules,
+        grpc: Arc<GrpcMetrics>,
+        others: OtherMetrics,
+    ) -> Http<A> {
         Http {
             api,
             access,
             grpc,
+            others,
             health: HealthMetrics::default(),
         }
     }
@@ -134,6 +141,7 @@ impl<A: Api> Http<A> {
         self.api.collect(&mut page);
         self.grpc.collect(&mut page);
         self.health.collect(&mut page);
+        self.others.collect(&mut page);
         collect_process(&mut page);
         page.gauges("tenet_build_info", "The version of Tenet, always 1.")
             .row(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);

@@ -17,6 +17,7 @@ mod versions;
 pub(crate) use join::join;
 
 use crate::listen::Listener;
+use crate::metrics::{Page, collect_peers};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -120,6 +121,12 @@ impl Peers {
 
     fn transport(&self) -> &Transport {
         self.transport.get().expect("set before it is shared")
+    }
+
+    /// Writes what the transport counts.
+    pub(crate) fn collect(&self, page: &mut Page) {
+        let local = self.node.identity().member;
+        collect_peers(page, local, &self.transport().metrics());
     }
 
     /// Serves a listener for members until the transport stops.

@@ -37,6 +37,7 @@ fn options() -> ServeOptions {
         extensive_metrics: false,
         connections_max: 1_000,
         access: AccessRules::new([], []),
+        other_metrics: tenet_server::metrics::OtherMetrics::default(),
         election_timeout: Duration::from_millis(400),
     }
 }
