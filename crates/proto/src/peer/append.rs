@@ -256,15 +256,12 @@ impl AppendDecoder {
         let Some(len) = self.gather.take_u64() else {
             return Ok(Step::Starved);
         };
-        let len_bytes = len.saturating_add(PEER_ENTRY_OVERHEAD_BYTES as u64);
-        let record_bytes = self.record_bytes.saturating_add(len_bytes);
         checked(
-            record_bytes,
+            self.record_bytes.saturating_add(counted_bytes(len)),
             PEER_MESSAGE_BYTES_MAX as u64,
             "a record of entries",
         )?;
         let len = checked(len, PEER_MESSAGE_BYTES_MAX as u64, "an entry")?;
-        self.record_bytes = record_bytes;
         self.awaited = Awaited::Entry(len);
         Ok(Step::Onward)
     }
@@ -277,6 +274,7 @@ impl AppendDecoder {
             what: "an entry",
             reason: error.to_string(),
         })?;
+        self.record_bytes += counted_bytes(len as u64);
         self.entries.push(entry);
         self.missing -= 1;
         Ok(self.await_entry())
@@ -313,6 +311,11 @@ impl AppendDecoder {
         self.awaited = Awaited::Kind;
         Ok(Step::Complete(message))
     }
+}
+
+/// What an entry of so many bytes takes in memory.
+fn counted_bytes(len: u64) -> u64 {
+    len.saturating_add(PEER_ENTRY_OVERHEAD_BYTES as u64)
 }
 
 /// What came of one part.

@@ -185,6 +185,18 @@ fn whatever_is_claimed_only_what_arrives_is_held() {
 }
 
 #[test]
+fn an_entry_that_is_claimed_and_has_not_come_is_not_held() {
+    let mut decoder = AppendDecoder::new(FROM, TO);
+    let claim = [&[1][..], &1_u64.to_be_bytes(), &1_000_000_u64.to_be_bytes()].concat();
+    decoder.push(claim.into());
+    assert_eq!(decoder.next_message(), Ok(None));
+    assert_eq!(decoder.held_bytes(), 0);
+    decoder.push(Bytes::from_static(&[0; 10]));
+    assert_eq!(decoder.next_message(), Ok(None));
+    assert_eq!(decoder.held_bytes(), 10);
+}
+
+#[test]
 fn lengths_beyond_the_limits_are_refused_at_once() {
     for claimed in [PEER_MESSAGE_BYTES_MAX as u64 + 1, u64::MAX] {
         let number = claimed.to_be_bytes();
