@@ -13,20 +13,16 @@ type Many struct {
 	Total int
 	// Histories that are played at the same time.
 	AtOnce int
-	// Every history is of one client.
-	OneClient bool
 }
 
-// kindOf is the n-th history: of ten, three are of several clients unless there may be but one,
-// one has large values and one is deep.
+// kindOf is the n-th history: of ten, three are of several clients, one has large values and one is
+// deep.
 func (m *Many) kindOf(n int) Config {
 	config := m.Config
 	config.Seed += uint64(n)
 	switch n % 10 {
 	case 1, 4, 7:
-		if !m.OneClient {
-			config.Clients = 4
-		}
+		config.Clients = 4
 	case 2:
 		config.Large = true
 		config.Steps = max(config.Steps/4, 1)

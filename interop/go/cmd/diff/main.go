@@ -29,7 +29,6 @@ var (
 	large     = flag.Bool("large", false, "with -only: large values")
 	deep      = flag.Bool("deep", false, "with -only: many changes and no compaction")
 	atOnce    = flag.Int("at-once", 6, "histories played at the same time")
-	one       = flag.Bool("one-client", false, "every history is of one client")
 	least     = flag.Int("least", 0, "how often everything that must be met was to be met")
 	planted   = flag.String("planted", "", "the name of a mistake to plant, or all")
 	keep      = flag.String("keep", "", "the file to write the short history to")
@@ -82,7 +81,7 @@ func compare(ctx context.Context, config diff.Config) error {
 	if *only {
 		found, err = diff.Run(ctx, config)
 	} else {
-		many := diff.Many{Config: config, Total: *steps, AtOnce: *atOnce, OneClient: *one}
+		many := diff.Many{Config: config, Total: *steps, AtOnce: *atOnce}
 		found, config, err = many.Run(ctx)
 	}
 	if err != nil {
