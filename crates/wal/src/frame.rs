@@ -101,6 +101,13 @@ impl FrameLen {
     }
 }
 
+/// Bytes of a frame around a record with this much data, at most: the checksum is a varint.
+pub(crate) fn frame_bytes_max(data_len: usize) -> u64 {
+    let data_len = data_len as u64;
+    let len_bytes = u64::from(data_len.max(1).ilog2() / 7 + 1);
+    FrameLen::of(2 + 6 + 1 + len_bytes + data_len).frame()
+}
+
 /// Reads a record that takes up all of `bytes`; `None` if its shape is not a writer's.
 pub(crate) fn parse_record(bytes: &[u8]) -> Option<Record<'_>> {
     let (record, len) = parse_leading_record(bytes)?;

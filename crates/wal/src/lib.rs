@@ -38,4 +38,7 @@ pub use error::WalError;
 pub use open::{Cut, Damage, From, Log, Opened, exists, open, open_with, read};
 pub use payload::{Metadata, Position};
 pub use read_back::{Span, entries};
-pub use writer::{Options, WalWriter, create, create_founded, create_with};
+pub use writer::{
+    Options, Preparation, WalWriter, batch_bytes, create, create_founded, create_with,
+    position_bytes,
+};

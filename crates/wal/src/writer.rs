@@ -6,11 +6,16 @@
 //! So there is never more than one batch on the disk that has not been synced, and behind it there
 //! are zeros: that is what makes a torn end recognisable (see `tail`).
 //!
+//! A batch that does not fit into what is reserved of the segment begins the next one. So no batch
+//! needs new room on the disk, but for one that is larger than a whole segment; the next segment
+//! does, and whoever has it prepared in time ([`WalWriter::wants_next`]) can wait for room with
+//! nothing half written.
+//!
 //! The caller must submit the operations in the order in which they were appended to its lists,
 //! and must treat a failure as final.
 
 use crate::error::WalError;
-use crate::frame::{Encoder, Kind};
+use crate::frame::{Encoder, Kind, frame_bytes_max};
 use crate::log_map::{LogMap, Place};
 use crate::name::{PREPARED_NAMES, SegmentName, segment_of};
 use crate::payload::{
@@ -25,7 +30,7 @@ use tenet_proto::raftpb::{Entry, HardState};
 /// Sizes of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes that are reserved for a segment, and after which the next is begun.
+    /// Bytes that are reserved for a segment. A batch that does not fit begins the next.
     pub segment_bytes: u64,
 }
 
@@ -37,8 +42,33 @@ impl Default for Options {
     }
 }
 
-/// A frame's bytes beside an entry's data, at most.
-const ENTRY_OVERHEAD_BYTES: usize = 80;
+/// A small record's bytes with its frame, at most; metadata and checksums are small.
+const SMALL_FRAME_BYTES: u64 = 80;
+/// A hard state's, whose three numbers take at most eleven bytes each.
+const STATE_BYTES_MAX: u64 = 56;
+
+/// Bytes that a batch with these entries takes at most.
+#[must_use]
+pub fn batch_bytes(entries: &[Entry]) -> u64 {
+    let frames = entries
+        .iter()
+        .map(|entry| frame_bytes_max(encode_entry_head(entry).as_slice().len() + entry.data.len()));
+    frames.sum::<u64>() + STATE_BYTES_MAX
+}
+
+/// Bytes that a snapshot record takes at most, with the hard state behind it.
+#[must_use]
+pub fn position_bytes(position: &Position) -> u64 {
+    frame_bytes_max(encode_position(position).len()) + STATE_BYTES_MAX
+}
+
+/// A next segment in preparation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preparation {
+    path: FilePath,
+    /// Bytes that are reserved for it.
+    pub bytes: u64,
+}
 
 /// Appends to a log. See the module.
 #[derive(Debug)]
@@ -50,6 +80,8 @@ pub struct WalWriter {
     segments: VecDeque<Segment>,
     /// Where the next frame goes in the last segment.
     offset: u64,
+    /// Bytes that are reserved for the last segment.
+    capacity: u64,
     crc: u32,
     state: HardState,
     /// Whether `state` has a commit index that is not on disk.
@@ -58,7 +90,7 @@ pub struct WalWriter {
     position: Index,
     map: LogMap,
     /// The next segment, if it is prepared.
-    prepared: Option<FilePath>,
+    prepared: Option<Preparation>,
     /// Which name the next prepared segment gets.
     prepare_next: usize,
     appended_bytes: u64,
@@ -137,7 +169,7 @@ pub fn create_founded(
         },
     ]);
     let resume = Resume {
-        sizes: vec![(name, 0)],
+        sizes: vec![(name, options.segment_bytes)],
         locked_from: 0,
         offset,
         crc,
@@ -190,6 +222,7 @@ impl WalWriter {
             options,
             segments: segments.collect(),
             offset: resume.offset,
+            capacity: resume.sizes.last().map_or(0, |(_, bytes)| *bytes),
             crc: resume.crc,
             state: resume.state,
             state_behind: false,
@@ -229,11 +262,9 @@ impl WalWriter {
             self.state = state;
             return false;
         }
-        let capacity = entries
-            .iter()
-            .map(|e| e.data.len() + ENTRY_OVERHEAD_BYTES)
-            .sum::<usize>();
-        let mut encoder = Encoder::new(self.crc, capacity + ENTRY_OVERHEAD_BYTES);
+        let bytes = batch_bytes(entries);
+        self.make_room(bytes, ops);
+        let mut encoder = Encoder::new(self.crc, bytes as usize);
         for entry in entries {
             self.append_entry(entry, &mut encoder);
         }
@@ -254,6 +285,7 @@ impl WalWriter {
             "a snapshot at index {index}, with a configuration, cannot follow one at index {}",
             self.position
         );
+        self.make_room(position_bytes(position), ops);
         let known = self.map.term(index);
         let contradicts = known.is_some_and(|known| known != term);
         assert!(
@@ -269,17 +301,74 @@ impl WalWriter {
             commit: self.state.commit.max(index),
             ..self.state
         };
-        let mut encoder = Encoder::new(self.crc, 2 * ENTRY_OVERHEAD_BYTES);
+        let mut encoder = Encoder::new(self.crc, position_bytes(position) as usize);
         encoder.record(Kind::Position, &[&encode_position(position)]);
         self.finish_batch(state, encoder, ops);
     }
 
-    /// Writes, and syncs, a commit index that is not on disk yet: before a clean stop.
+    /// Writes, and syncs, a commit index that is not on disk yet: before a clean stop. Nothing
+    /// depends on it, so it does not take new room.
     pub fn flush(&mut self, ops: &mut Vec<DiskOp>) {
-        if self.state_behind {
-            let encoder = Encoder::new(self.crc, ENTRY_OVERHEAD_BYTES);
+        if self.state_behind && !self.must_cut(STATE_BYTES_MAX) {
+            let encoder = Encoder::new(self.crc, STATE_BYTES_MAX as usize);
             self.finish_batch(self.state, encoder, ops);
         }
+    }
+
+    /// Whether `bytes` more can be written without room on the disk that is not reserved yet.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.prepared.is_some() || !self.must_cut(bytes)
+    }
+
+    /// Whether it is time to prepare the next segment.
+    #[must_use]
+    pub fn wants_next(&self) -> bool {
+        self.prepared.is_none() && self.offset >= self.capacity / 2
+    }
+
+    /// Whether the next segment is prepared.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Whether the next segment could be begun now, if it were prepared: the last has an entry.
+    #[must_use]
+    pub fn can_begin_next(&self) -> bool {
+        self.map.last() + 1 > self.current().index
+    }
+
+    /// Begins the next segment although the last is not full, if the next is prepared: so that the
+    /// last can be released.
+    pub fn begin_next(&mut self, ops: &mut Vec<DiskOp>) {
+        if self.can_begin_next()
+            && let Some(next) = self.prepared.take()
+        {
+            self.cut(next, ops);
+        }
+    }
+
+    /// Begins to prepare the next segment, with room for `bytes` if that is more than the usual
+    /// size divided by `part`. Counts once it was done: see [`WalWriter::prepared`].
+    pub fn prepare(&mut self, bytes: u64, part: u64) -> (Preparation, DiskOp) {
+        let path = self.dir.join(PREPARED_NAMES[self.prepare_next]);
+        let head = 3 * SMALL_FRAME_BYTES;
+        let preparation = Preparation {
+            path: path.clone(),
+            bytes: (self.options.segment_bytes / part).max(bytes + head),
+        };
+        let create = DiskOp::Create {
+            path,
+            reserve_bytes: preparation.bytes,
+        };
+        (preparation, create)
+    }
+
+    /// The operation that [`WalWriter::prepare`] gave was done.
+    pub fn prepared(&mut self, preparation: Preparation) {
+        self.prepare_next = (self.prepare_next + 1) % PREPARED_NAMES.len();
+        self.prepared = Some(preparation);
     }
 
     /// Lets go of the segments that are not needed to read the log from `index` on, and removes
@@ -453,15 +542,30 @@ impl WalWriter {
         (self.state, self.state_behind) = (state, false);
         let path = self.current().path(&self.dir);
         self.write(path.clone(), encoder, ops);
-        if self.offset >= self.options.segment_bytes {
-            self.cut(ops);
+        ops.push(DiskOp::SyncData { path });
+    }
+
+    /// Whether a batch of this size begins the next segment. Names of segments grow with the
+    /// index, so one without an entry of its own goes on beyond what is reserved.
+    fn must_cut(&self, bytes: u64) -> bool {
+        self.offset + bytes > self.capacity && self.can_begin_next()
+    }
+
+    fn make_room(&mut self, bytes: u64, ops: &mut Vec<DiskOp>) {
+        if !self.must_cut(bytes) {
             return;
         }
-        ops.push(DiskOp::SyncData { path });
-        // Not together with the cut, where there is enough to wait for.
-        if self.offset >= self.options.segment_bytes / 2 && self.prepared.is_none() {
-            self.prepare(ops);
-        }
+        let next = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => {
+                let (preparation, create) = self.prepare(bytes, 1);
+                ops.push(create);
+                self.prepared(preparation.clone());
+                self.prepared = None;
+                preparation
+            }
+        };
+        self.cut(next, ops);
     }
 
     fn write(&mut self, path: FilePath, encoder: Encoder, ops: &mut Vec<DiskOp>) {
@@ -476,36 +580,25 @@ impl WalWriter {
         });
     }
 
-    fn prepare(&mut self, ops: &mut Vec<DiskOp>) -> FilePath {
-        let path = self.dir.join(PREPARED_NAMES[self.prepare_next]);
-        self.prepare_next = (self.prepare_next + 1) % PREPARED_NAMES.len();
-        self.prepared = Some(path.clone());
-        let reserve_bytes = self.options.segment_bytes;
-        ops.push(DiskOp::Create {
-            path: path.clone(),
-            reserve_bytes,
-        });
-        path
-    }
-
     /// Closes the segment at its real length and begins the next, which gets its name only once
-    /// its head is durable.
-    fn cut(&mut self, ops: &mut Vec<DiskOp>) {
+    /// its head is durable. All that is in the closed one was synced before, and zeros at its end
+    /// are read over, so its length need not be durable.
+    fn cut(&mut self, next: Preparation, ops: &mut Vec<DiskOp>) {
         let old = self.segments.back_mut().expect("a log has a segment");
         old.len_bytes = self.offset;
         let (seq, path) = (old.name.seq + 1, old.name.path(&self.dir));
         ops.push(DiskOp::SetLen {
-            path: path.clone(),
+            path,
             len: self.offset,
         });
-        ops.push(DiskOp::SyncData { path });
 
-        let prepared = match &self.prepared {
-            Some(path) => path.clone(),
-            None => self.prepare(ops),
-        };
-        self.prepared = None;
-        let mut encoder = Encoder::new(self.crc, 2 * ENTRY_OVERHEAD_BYTES);
+        let Preparation {
+            path: prepared,
+            bytes: capacity,
+        } = next;
+        // The head says it.
+        self.state_behind = false;
+        let mut encoder = Encoder::new(self.crc, 3 * SMALL_FRAME_BYTES as usize);
         encoder.record(Kind::Crc, &[]);
         encoder.record(Kind::Metadata, &[encode_metadata(self.metadata).as_slice()]);
         encoder.record(Kind::State, &[encode_state(&self.state).as_slice()]);
@@ -518,7 +611,7 @@ impl WalWriter {
             len_bytes: 0,
             locked: true,
         });
-        self.offset = 0;
+        (self.offset, self.capacity) = (0, capacity);
         self.write(prepared.clone(), encoder, ops);
         let path = name.path(&self.dir);
         ops.extend([

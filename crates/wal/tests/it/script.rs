@@ -67,6 +67,8 @@ impl Model {
 pub(crate) struct Step {
     pub(crate) ops: Vec<DiskOp>,
     pub(crate) before: Model,
+    /// The hard state before, with a commit index that only a cut brings to the disk.
+    behind: HardState,
     pub(crate) entries: Vec<Entry>,
     pub(crate) after: Model,
 }
@@ -74,9 +76,16 @@ pub(crate) struct Step {
 impl Step {
     /// Whether `opened` holds what was there before this step and a part of what it wrote.
     pub(crate) fn allows(&self, opened: &Opened) -> bool {
-        self.after.equals(opened)
-            || (0..=self.entries.len())
-                .any(|count| self.before.with_part(&self.entries, count).equals(opened))
+        let cut = Model {
+            entries: self.before.entries.clone(),
+            state: self.behind,
+        };
+        let part = |count| {
+            [&self.before, &cut]
+                .iter()
+                .any(|before| before.with_part(&self.entries, count).equals(opened))
+        };
+        self.after.equals(opened) || (0..=self.entries.len()).any(part)
     }
 }
 
@@ -128,6 +137,7 @@ impl Script {
 
     pub(crate) fn step(&mut self) -> Step {
         let before = self.model.clone();
+        let behind = self.writer.hard_state();
         let mut ops = Vec::new();
         let entries = match self.rng.below(10) {
             0 => self.vote(&mut ops),
@@ -140,6 +150,7 @@ impl Script {
         Step {
             ops,
             before,
+            behind,
             entries,
             after: self.model.clone(),
         }

@@ -30,9 +30,9 @@ fn segments_are_closed_at_their_length_and_locked() {
         let last = seq + 1 == files.len();
         assert!(
             if last {
-                len == 2_000
+                len >= 2_000
             } else {
-                len >= 2_000 && len.is_multiple_of(8)
+                len <= 2_000 && len.is_multiple_of(8)
             },
             "{file}: {len}"
         );
@@ -42,22 +42,52 @@ fn segments_are_closed_at_their_length_and_locked() {
         files.iter().cloned().collect::<BTreeSet<_>>()
     );
 
-    // The next segment is prepared before the cut needs it, unless one batch fills a segment.
-    let prepared = |ops: &[DiskOp]| ops.iter().any(|op| matches!(op, DiskOp::Create { .. }));
+    // Without a prepared segment each cut makes its own.
+    let made = |ops: &[DiskOp]| ops.iter().any(|op| matches!(op, DiskOp::Create { .. }));
     let cut = |ops: &[DiskOp]| ops.iter().any(|op| matches!(op, DiskOp::Rename { .. }));
-    let early = steps
-        .iter()
-        .filter(|step| prepared(&step.ops) && !cut(&step.ops))
-        .count();
+    assert!(steps.iter().all(|step| made(&step.ops) == cut(&step.ops)));
     let cuts = steps.iter().filter(|step| cut(&step.ops)).count();
-    assert!(
-        early * 2 > cuts && cuts + 1 == files.len(),
-        "{early} of {cuts}"
-    );
+    assert_eq!(cuts + 1, files.len());
 }
 
 #[test]
-fn the_order_of_a_cut_is_write_length_sync_head_sync_name_sync() {
+fn with_the_next_segment_prepared_no_batch_takes_new_room() {
+    let mut script = Script::new(7, 4_000);
+    let (mut prepared, mut cuts) = (0, 0);
+    for _ in 0..400 {
+        if script.writer.wants_next() || !script.writer.has_room(4_000) {
+            let (preparation, create) = script.writer.prepare(12_000, 8);
+            assert!(preparation.bytes >= 12_000);
+            script.disk.run(&[create]);
+            script.writer.prepared(preparation);
+            assert!(!script.writer.wants_next() && script.writer.has_room(1 << 30));
+            prepared += 1;
+        }
+        let lens = |script: &Script| {
+            let files = script.disk.files.iter();
+            let lens = files.map(|(_, bytes)| bytes.len());
+            lens.sum::<usize>()
+        };
+        let before = lens(&script);
+        let step = script.step();
+        assert!(lens(&script) <= before, "{:?}", step.ops);
+        assert!(
+            !step
+                .ops
+                .iter()
+                .any(|op| matches!(op, DiskOp::Create { .. }))
+        );
+        cuts += usize::from(
+            step.ops
+                .iter()
+                .any(|op| matches!(op, DiskOp::Rename { .. })),
+        );
+    }
+    assert!(cuts > 5 && prepared > 5, "{prepared} prepared, {cuts} cuts");
+}
+
+#[test]
+fn the_order_of_a_cut_is_length_head_sync_name_sync_write_sync() {
     let mut script = Script::new(3, 2_000);
     let ops = script
         .run(20_000)
@@ -84,15 +114,15 @@ fn the_order_of_a_cut_is_write_length_sync_head_sync_name_sync() {
     assert_eq!(
         kinds,
         [
-            "write",
             "length",
-            "sync",
             "head",
             "sync head",
             "close",
             "rename",
             "sync name",
-            "lock"
+            "lock",
+            "write",
+            "sync"
         ]
     );
 }
