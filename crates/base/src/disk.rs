@@ -17,7 +17,8 @@
 //!
 //! A failed write or sync is final: the caller must stop acknowledging and end the process, since
 //! the kernel may have dropped the dirty pages ("Can Applications Recover from fsync Failures?",
-//! USENIX ATC 2020).
+//! USENIX ATC 2020). The one exception is a lack of space ([`DiskError::no_space`]) on the way of a
+//! file that nothing durable names yet: such a file may be thrown away, and another be made later.
 
 use bytes::Bytes;
 use std::fmt;
@@ -94,7 +95,7 @@ pub enum DiskOp {
         path: FilePath,
     },
     /// Creates an empty file, or empties an existing one, and reserves `reserve_bytes` for it as
-    /// zeros (its length becomes that).
+    /// zeros (its length becomes that). If there is no space for them, no file is left.
     Create {
         /// The file.
         path: FilePath,
@@ -204,6 +205,23 @@ pub trait Disk {
     fn submit(&mut self, token: Token, ops: Vec<DiskOp>);
 }
 
+/// How much room there is where a file lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that can still be taken.
+    pub free_bytes: u64,
+    /// Bytes that there are altogether.
+    pub capacity_bytes: u64,
+}
+
+impl Room {
+    /// That of a disk which is never full.
+    pub const ENDLESS: Room = Room {
+        free_bytes: u64::MAX,
+        capacity_bytes: u64::MAX,
+    };
+}
+
 /// Synchronous reading.
 pub trait DiskView {
     /// The names in a directory, sorted; `None` if it does not exist.
@@ -230,6 +248,24 @@ pub trait DiskView {
     /// # Errors
     /// If the file is not there or cannot be opened.
     fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError>;
+
+    /// As [`DiskView::read_at`], but from the medium, past what the system has in memory, where
+    /// it can; `len` bytes are not kept in memory for it.
+    ///
+    /// # Errors
+    /// As [`DiskView::read_at`].
+    fn read_medium(&self, path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        self.read_at(path, offset, len)
+    }
+
+    /// How much room there is where `path` lives, or would live.
+    ///
+    /// # Errors
+    /// If the system cannot tell.
+    fn room(&self, path: &FilePath) -> Result<Room, DiskError> {
+        let _ = path;
+        Ok(Room::ENDLESS)
+    }
 }
 
 /// An open file that many threads may read at once.

@@ -244,6 +244,29 @@ pub const STORE_SEGMENT_BYTES: usize = 1024 * 1024;
 /// Bytes of applied entries that are in memory only before they are flushed to files, or twice the
 /// bytes of the small tables, if that is more.
 pub const STORE_FLUSH_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes that the store reads and writes to rewrite files under load, per second, when little is to
+/// be gained.
+pub const STORE_REWRITE_BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
+/// Bytes that the scrub reads back from the medium, per second.
+pub const STORE_SCRUB_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
+/// Bytes that the scrub reads at a time.
+pub const STORE_SCRUB_STEP_BYTES: usize = 256 * 1024;
+/// Time from the end of a scrub of all files to the beginning of the next.
+pub const STORE_SCRUB_PAUSE_MS: u64 = 3_600_000;
+/// Damaged records of one file that are told apart; beyond it the whole file counts as damaged.
+pub const STORE_DAMAGES_PER_FILE_MAX: usize = 1_000;
+/// Time after which a Defragment answers although there is still something to give back.
+pub const DEFRAGMENT_MS: u64 = 30_000;
+/// Free space of the file system at which writes are refused, beside what the next flush takes: the
+/// next segment of the log. An eighth of a small file system.
+pub const SPACE_RESERVE_BYTES: u64 = WAL_SEGMENT_BYTES;
+/// Bytes of the file that is given up when there is no space left, beside what a flush takes. An
+/// eighth of a small file system.
+pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
+/// Parts of a file system that the reserve and the ballast may each take at most.
+pub const SPACE_PARTS_MIN: u64 = 8;
+/// How often the room of the file system is looked at.
+pub const SPACE_LOOK_MS: u64 = 1_000;
 /// Records that a start may have to add to the index that it reads; a quarter of the index if that
 /// is more.
 pub const STORE_RECORDS_BEHIND_INDEX_MIN: u64 = 100_000;

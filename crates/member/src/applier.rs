@@ -12,12 +12,14 @@
 
 use crate::duties::Duties;
 use crate::incoming::Incoming;
-use crate::keeper::StoreJob;
+use crate::keeper::{GivenUp, StoreJob};
 use crate::lease::Lessor;
 use crate::messages::{Asked, Committed, Input};
+use crate::pace::{Pace, Pressure};
 use crate::progress::{Permit, Progress};
 use crate::proposal::Local;
 use crate::room::Room;
+use crate::space::SpaceNews;
 use crate::waiter::{Outcome, Waiter};
 use crate::watch::WatchHub;
 use bytes::Bytes;
@@ -25,13 +27,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tenet_base::{Index, LeaseId, Revision, limits};
 use tenet_proto::ApiError;
-use tenet_proto::etcdserverpb::InternalRaftRequest;
+use tenet_proto::etcdserverpb::{AlarmType, InternalRaftRequest};
 use tenet_proto::prost::{self, Message as _};
 use tenet_proto::raftpb::{
     ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entry, EntryType,
 };
 use tenet_state::{Fatal, Response, State};
-use tenet_store::Done;
+use tenet_store::{Done, Scrubbed};
 
 /// Entries applied between two publications.
 const STRETCH_ENTRIES: usize = 512;
@@ -63,6 +65,12 @@ pub enum ApplyInput<W> {
     Settle(W),
     /// A job on the files of the store was done.
     Kept(Done),
+    /// A job on the files of the store was given up.
+    GivenUp(GivenUp),
+    /// A piece of the scrub was done.
+    Scrubbed(Scrubbed),
+    /// There is this much room; comes about every second.
+    Space(SpaceNews),
     /// Some time without other work: do background work.
     Idle,
     /// What time it is, on a clock that never goes back; sent about ten times a second.
@@ -169,14 +177,21 @@ pub struct Applier<W> {
     lease_news: Vec<W>,
     lease_keys: Vec<(LeaseId, W)>,
     exports: Vec<W>,
-    /// Answers for when no background work is left.
-    settled: Vec<(W, Outcome)>,
+    /// Answers for when no background work is left, and when they are given all the same.
+    settled: Vec<(W, Outcome, u64)>,
+    pace: Pace,
+    /// Values were found damaged, and the alarm for it is not raised yet.
+    damaged: bool,
     /// A revoke was applied since the last publication.
     revoked: bool,
     /// Where the last flush began.
     flushed: Index,
     /// Bytes of entries applied since then.
     log_bytes: u64,
+    /// The same of the flush before: what counts if the last is given up.
+    before: (Index, u64),
+    /// A job was given up: none is begun before the next news of the room.
+    jobs_wait: bool,
     /// Bytes of entries applied since the consensus actor was told urgently.
     untold_bytes: u64,
     failed: bool,
@@ -214,9 +229,13 @@ impl<W: Waiter> Applier<W> {
             lease_keys: Vec::new(),
             exports: Vec::new(),
             settled: Vec::new(),
+            pace: Pace::new(applied.get()),
+            damaged: false,
             revoked: false,
             flushed: applied,
             log_bytes: 0,
+            before: (applied, 0),
+            jobs_wait: false,
             untold_bytes: 0,
             failed: false,
         }
@@ -238,11 +257,14 @@ impl<W: Waiter> Applier<W> {
                 }
                 ApplyInput::Export(waiter) => self.exports.push(waiter),
                 ApplyInput::LeaseKeys(id, waiter) => self.lease_keys.push((id, waiter)),
-                ApplyInput::Settle(waiter) => self.settled.push((waiter, Outcome::Settled)),
+                ApplyInput::Settle(waiter) => self.settle(waiter, Outcome::Settled),
                 ApplyInput::Kept(done) => match self.incoming.kept() {
                     Some(state) => state.finished(done),
                     None => self.state.finished(done),
                 },
+                ApplyInput::GivenUp(why) => self.given_up(&why),
+                ApplyInput::Scrubbed(found) => self.scrubbed(&found, out),
+                ApplyInput::Space(news) => self.space(news, out),
                 ApplyInput::Idle => {}
                 ApplyInput::Time(now_ms) => self.time(now_ms, out),
             }
@@ -266,10 +288,9 @@ impl<W: Waiter> Applier<W> {
         }
         out.job = self.next_job();
         out.work_left = self.state.compaction_pending();
-        if !(self.settled.is_empty() || out.work_left || self.state.store().has_garbage()) {
-            for (waiter, outcome) in self.settled.drain(..) {
-                waiter.complete(Ok(outcome));
-            }
+        self.answer_settled(out.work_left);
+        if out.job.is_some() {
+            self.set_pace();
         }
     }
 
@@ -279,6 +300,41 @@ impl<W: Waiter> Applier<W> {
         for (waiter, outcome) in self.changed.drain(..) {
             waiter.complete(Ok(outcome));
         }
+    }
+
+    /// Answers once all room is given back, or as much as there was time and space for.
+    fn settle(&mut self, waiter: W, outcome: Outcome) {
+        let until_ms = self.pace.now_ms() + limits::DEFRAGMENT_MS;
+        self.settled.push((waiter, outcome, until_ms));
+        self.state.set_hurry(true);
+    }
+
+    fn answer_settled(&mut self, work_left: bool) {
+        if self.settled.is_empty() {
+            return;
+        }
+        let done = !(work_left || self.state.store().has_garbage()) || self.jobs_wait;
+        let now_ms = self.pace.now_ms();
+        let over = |(_, _, until_ms): &mut (W, Outcome, u64)| done || *until_ms <= now_ms;
+        for (waiter, outcome, _) in self.settled.extract_if(.., over) {
+            waiter.complete(Ok(outcome));
+        }
+        self.state.set_hurry(self.hurries());
+    }
+
+    /// Whether somebody asked for the room that can be given back, or it is short.
+    fn hurries(&self) -> bool {
+        !self.settled.is_empty() || self.progress.is_space_low()
+    }
+
+    fn set_pace(&mut self) {
+        let pressure = Pressure {
+            files: self.state.store().file_size(),
+            flush_waits: self.flush_is_due(),
+            hurry: self.hurries(),
+        };
+        let rate = self.pace.rewrite_bytes_per_second(pressure);
+        self.progress.set_rewrite_bytes_per_second(rate);
     }
 
     /// Gives the state to those who want it, never with the configuration of another.
@@ -297,11 +353,54 @@ impl<W: Waiter> Applier<W> {
         for late in self.room.time(now_ms) {
             late.waiter.complete(Err(ApiError::Timeout));
         }
+        self.pace.tick(now_ms, self.applied.get());
+        self.set_pace();
         let revision = self.state.revision();
         let inputs = &mut out.inputs;
         if let Some(at) = self.duties.time(now_ms, revision, &self.progress, inputs) {
             out.compacts = Some(at);
         }
+    }
+
+    fn space(&mut self, news: SpaceNews, out: &mut ApplyOutputs<W>) {
+        self.jobs_wait = false;
+        self.state.set_free_bytes(news.free_bytes);
+        self.state.set_hurry(self.hurries());
+        if news.low && !self.state.has_alarm(AlarmType::Nospace) {
+            self.duties.raise(AlarmType::Nospace, &mut out.inputs);
+        }
+        self.look_at_damage(out);
+    }
+
+    /// Raises the alarm if values were found damaged. Once it is raised, it is for people to say
+    /// when it goes.
+    fn look_at_damage(&mut self, out: &mut ApplyOutputs<W>) {
+        self.damaged |= self.progress.take_damage_seen();
+        if self.state.has_alarm(AlarmType::Corrupt) {
+            self.damaged = false;
+        } else if self.damaged {
+            self.duties.raise(AlarmType::Corrupt, &mut out.inputs);
+        }
+    }
+
+    fn scrubbed(&mut self, found: &Scrubbed, out: &mut ApplyOutputs<W>) {
+        if self.state.scrubbed(found) {
+            self.damaged = true;
+            self.look_at_damage(out);
+        }
+    }
+
+    fn given_up(&mut self, why: &GivenUp) {
+        self.jobs_wait = true;
+        if let Some(state) = self.incoming.given_up() {
+            return state.given_up();
+        }
+        self.state.given_up();
+        // What a rewrite cannot read is alive: what was released is left out.
+        self.damaged |= matches!(why, GivenUp::Unreadable(_));
+        let (flushed, log_bytes) = self.before;
+        self.flushed = flushed;
+        self.log_bytes += log_bytes;
     }
 
     fn take(&mut self, committed: Committed<W>) {
@@ -409,6 +508,7 @@ impl<W: Waiter> Applier<W> {
         };
         self.duties
             .applied(request, &applied, &self.progress, &mut out.inputs);
+        self.damaged |= applied.damaged.is_some();
         self.tell_lessor(request, &applied.result);
         let physical = request
             .compaction
@@ -457,7 +557,7 @@ impl<W: Waiter> Applier<W> {
         result: Result<Response, ApiError>,
     ) {
         match result {
-            Ok(response) if physical => self.settled.push((waiter, Outcome::Applied(response))),
+            Ok(response) if physical => self.settle(waiter, Outcome::Applied(response)),
             result => self
                 .answers
                 .push((waiter, result.map(Outcome::Applied), permit)),
@@ -556,6 +656,7 @@ impl<W: Waiter> Applier<W> {
         state.take_readers(&self.state);
         self.state = *state;
         (self.applied, self.flushed, self.log_bytes) = (index, index, 0);
+        self.before = (index, 0);
         // They ascend.
         let covered = self
             .backlog
@@ -574,7 +675,7 @@ impl<W: Waiter> Applier<W> {
 
     /// What the keeper should do now, if it is free.
     fn next_job(&mut self) -> Option<StoreJob> {
-        if self.state.store().is_busy() || self.unconfigured {
+        if self.state.store().is_busy() || self.unconfigured || self.jobs_wait {
             return None;
         }
         if self.incoming.is_under_way() {
@@ -584,7 +685,17 @@ impl<W: Waiter> Applier<W> {
             let with_index = self.state.wants_index();
             return Some(self.flush(with_index));
         }
-        StoreJob::rewrite(&mut self.state)
+        self.before = (self.flushed, 0);
+        StoreJob::rewrite(&mut self.state).or_else(|| self.next_scrub())
+    }
+
+    fn next_scrub(&mut self) -> Option<StoreJob> {
+        if !self.pace.scrub_is_due() || !self.state.store().has_durable() {
+            return None;
+        }
+        let step = StoreJob::scrub(&mut self.state);
+        self.pace.scrub_begun(step.is_none());
+        step
     }
 
     /// The small tables are written whole with each flush, so what is written for them stays in
@@ -592,13 +703,16 @@ impl<W: Waiter> Applier<W> {
     fn flush_is_due(&self) -> bool {
         let entries = self.applied.get() - self.flushed.get();
         let tables = self.state.tables_bytes();
-        let waited_for = self.state.store().wants_index() && !self.state.compaction_pending();
+        let store = self.state.store();
+        let waited_for = store.wants_new_sides()
+            || ((store.wants_index() || store.wants_flush()) && !self.state.compaction_pending());
         self.log_bytes >= limits::STORE_FLUSH_BYTES.max(2 * tables)
             || (entries >= self.policy.entries && self.log_bytes >= self.policy.bytes.max(tables))
             || waited_for
     }
 
     fn flush(&mut self, with_index: bool) -> StoreJob {
+        self.before = (self.flushed, self.log_bytes);
         self.flushed = self.applied;
         self.log_bytes = 0;
         StoreJob::flush(&mut self.state, with_index)
@@ -610,6 +724,7 @@ impl<W: Waiter> Applier<W> {
         let idle = !self.state.store().is_busy()
             && !self.unconfigured
             && !self.failed
+            && !self.jobs_wait
             && !self.incoming.is_under_way();
         let changed = self.applied > self.flushed;
         let behind = self.state.store().appended_since_index();

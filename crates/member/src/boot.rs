@@ -14,6 +14,7 @@
 //! ```text
 //! member/wal/                 etcd's log
 //! member/store/               the state, see `docs/store-format.md`
+//! member/ballast              takes room that is given up when there is none, see `space`
 //! member/snap/db              a note for people and for etcd's tools, which cannot open it
 //! ```
 
@@ -28,6 +29,7 @@ use crate::lease::{LeaseOptions, Lessor};
 use crate::log_writer::LogWriter;
 use crate::progress::Progress;
 use crate::received::Receiver;
+use crate::space::Space;
 use crate::waiter::Waiter;
 use crate::watch::{WatchHub, WatchOptions};
 use bytes::Bytes;
@@ -39,7 +41,7 @@ use tenet_proto::prost::Message as _;
 use tenet_proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
 use tenet_raft::{Config, MemoryLog, Raft};
 use tenet_state::{Member, RecoverError, State, bootstrap_member_id, cluster_id};
-use tenet_store::{OpenError, Opened, Store};
+use tenet_store::{Manifest, OpenError, Opened, Store};
 use tenet_wal::{Metadata, Position, WalError};
 
 /// What people and tools find at the place of etcd's database.
@@ -182,6 +184,7 @@ pub(crate) struct Layout {
     member: FilePath,
     pub(crate) wal: FilePath,
     pub(crate) store: FilePath,
+    pub(crate) ballast: FilePath,
     snap: FilePath,
     note: FilePath,
 }
@@ -193,6 +196,7 @@ impl Layout {
         Layout {
             wal: member.join("wal"),
             store: member.join("store"),
+            ballast: member.join("ballast"),
             note: snap.join("db"),
             snap,
             member,
@@ -359,6 +363,8 @@ fn restart<W: Waiter>(
 ) -> Result<Booted<W>, BootError> {
     let found = tenet_store::open(view, &layout.store)?;
     let mut opened = open_log(view, layout, found.store.as_ref(), options)?;
+    let manifest = found.store.as_ref().map(|store| &store.manifest);
+    let side_bytes = manifest.map_or(0, Manifest::side_bytes);
     let member = opened.metadata.member;
     let identity = Identity {
         cluster: opened.metadata.cluster,
@@ -404,6 +410,9 @@ fn restart<W: Waiter>(
     if view.len(&layout.note)?.is_none() {
         booted.prepare.extend(leave_note(layout));
     }
+    let ballast_bytes = view.len(&layout.ballast)?.unwrap_or(0);
+    let progress = Arc::clone(booted.frontend.progress());
+    booted.keeper = new_keeper(layout, progress, ballast_bytes, side_bytes);
     booted.report = opened.report;
     Ok(booted)
 }
@@ -427,6 +436,17 @@ fn open_log(
         }
         opened => Ok(opened?),
     }
+}
+
+/// `ballast_bytes` and `side_bytes` are what there is of ballast and of files beside the segments.
+pub(crate) fn new_keeper(
+    layout: &Layout,
+    progress: Arc<Progress>,
+    ballast_bytes: u64,
+    side_bytes: u64,
+) -> Keeper {
+    let space = Space::new(layout.ballast.clone(), ballast_bytes, side_bytes);
+    Keeper::new(space, progress, layout.store.clone(), layout.wal.clone())
 }
 
 pub(crate) fn new_store(layout: &Layout, identity: Identity) -> Store {
@@ -542,7 +562,7 @@ fn assemble<W: Waiter>(
             policy,
             request_ticks(options) * options.tick_ms,
         ),
-        keeper: Keeper::default(),
+        keeper: new_keeper(&Layout::new(), Arc::clone(&progress), 0, 0),
         frontend: Frontend::new(identity, options.limits, progress, views, ids),
         watches,
         receiver: Receiver::new(state_config(options, identity.member), identity),

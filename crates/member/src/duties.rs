@@ -1,5 +1,6 @@
 //! What a member proposes on its own account: its published attributes, the cluster version when
-//! there is none and no other member, the alarm when the quota is reached, and automatic compactions.
+//! there is none and no other member, the alarms when the quota is reached, space runs out or the
+//! store is damaged, and automatic compactions.
 //!
 //! None of it has a waiter. A proposal that is lost with its leader is made again when the next
 //! term begins; the attributes, which are sent to the leader as a message that may be lost, also
@@ -141,24 +142,29 @@ impl Duties {
         if own && request.cluster_member_attr_set.is_some() {
             progress.set_published();
         }
-        if applied.wants_alarm && !self.alarm_proposed {
-            self.alarm_proposed = true;
-            inputs.push(self.propose(self.no_space_alarm()).1);
+        if applied.wants_alarm {
+            self.raise(AlarmType::Nospace, inputs);
         }
         if request.alarm.is_some() {
             self.alarm_proposed = false;
         }
     }
 
-    fn no_space_alarm(&self) -> InternalRaftRequest {
-        InternalRaftRequest {
+    /// Proposes an alarm of this member, one at a time: when it is applied, whoever still wants
+    /// one asks again.
+    pub(crate) fn raise<W>(&mut self, alarm: AlarmType, inputs: &mut Vec<Input<W>>) {
+        if std::mem::replace(&mut self.alarm_proposed, true) {
+            return;
+        }
+        let request = InternalRaftRequest {
             alarm: Some(Box::new(AlarmRequest {
                 action: AlarmAction::Activate.into(),
                 member_id: self.member.get(),
-                alarm: AlarmType::Nospace.into(),
+                alarm: alarm.into(),
             })),
             ..InternalRaftRequest::default()
-        }
+        };
+        inputs.push(self.propose(request).1);
     }
 
     fn propose<W>(&self, mut request: InternalRaftRequest) -> (u64, Input<W>) {

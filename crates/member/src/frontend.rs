@@ -179,10 +179,18 @@ impl Frontend {
         self.admit(request)
     }
 
-    /// Refuses a write that would pass the quota; one that costs nothing always passes.
+    /// Refuses a write that would pass the quota, and any when the file system has little space
+    /// left; one that costs nothing always passes. What compactions have set free is not charged:
+    /// it is taken back in the background.
     fn check_space(&self, cost: impl FnOnce() -> usize) -> Result<(), ApiError> {
         let quota = Quota::from_config(self.limits.quota_bytes);
-        let used = self.views.load().kv.size().db_bytes as i64;
+        let used = self.views.load().kv.size().db_in_use_bytes as i64;
+        if self.progress.is_space_low() {
+            return match cost() {
+                0 => Ok(()),
+                _ => Err(ApiError::NoSpace),
+            };
+        }
         // Far from the quota it does not matter what one request costs.
         if quota.admits(used, 2 * self.limits.request_bytes_max) || quota.admits(used, cost()) {
             Ok(())
@@ -219,7 +227,7 @@ impl Frontend {
     /// A compacted or future revision.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, CannotRead> {
         let view = self.views.load();
-        let mut response = read_range(&view.kv, request)?;
+        let mut response = self.noted(read_range(&view.kv, request))?;
         self.complete_header(&mut response.header);
         Ok(response)
     }
@@ -233,7 +241,7 @@ impl Frontend {
         request: &RangeRequest,
     ) -> Result<Option<RangeResponse>, CannotRead> {
         let view = self.views.load();
-        let mut response = read_range_cached(&view.kv, request)?;
+        let mut response = self.noted(read_range_cached(&view.kv, request))?;
         if let Some(response) = &mut response {
             self.complete_header(&mut response.header);
         }
@@ -246,7 +254,7 @@ impl Frontend {
     /// A compacted or future revision.
     pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, CannotRead> {
         let view = self.views.load();
-        let mut response = read_txn(&view.kv, request)?;
+        let mut response = self.noted(read_txn(&view.kv, request))?;
         self.complete_header(&mut response.header);
         Ok(response)
     }
@@ -257,11 +265,19 @@ impl Frontend {
     /// As [`Frontend::read_txn`].
     pub fn read_txn_cached(&self, request: &TxnRequest) -> Result<Option<TxnResponse>, CannotRead> {
         let view = self.views.load();
-        let mut response = read_txn_cached(&view.kv, request)?;
+        let mut response = self.noted(read_txn_cached(&view.kv, request))?;
         if let Some(response) = &mut response {
             self.complete_header(&mut response.header);
         }
         Ok(response)
+    }
+
+    /// Remembers that a value cannot be read: the alarm for it is due.
+    fn noted<T>(&self, result: Result<T, CannotRead>) -> Result<T, CannotRead> {
+        if let Err(CannotRead::Store(_)) = &result {
+            self.progress.set_damage_seen();
+        }
+        result
     }
 
     /// The hash of the store up to a revision.

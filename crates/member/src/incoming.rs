@@ -64,6 +64,17 @@ impl Incoming {
         Some(state)
     }
 
+    /// The keeper has given a job up: that of the state that is returned, which is tried again, or
+    /// else one of the old state.
+    pub(crate) fn given_up(&mut self) -> Option<&mut State> {
+        let (state, stage) = self.installing.as_mut()?;
+        if !matches!(stage, Stage::Writing) {
+            return None;
+        }
+        *stage = Stage::Waiting;
+        Some(state)
+    }
+
     /// The log holds it, too.
     pub(crate) fn switch(&mut self, index: Index) {
         match &mut self.installing {

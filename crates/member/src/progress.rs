@@ -22,6 +22,14 @@ pub struct Progress {
     alone: AtomicBool,
     is_learner: AtomicBool,
     published: AtomicBool,
+    /// Appends to the log wait for space on the disk.
+    log_waiting: AtomicBool,
+    /// The file system has little space left.
+    space_low: AtomicBool,
+    /// A reader has met a value that cannot be read, and the applier has not heard of it.
+    damage_seen: AtomicBool,
+    /// Bytes per second that a rewrite may move.
+    rewrite_rate: AtomicU64,
     leader_changes: AtomicU64,
     proposals: AtomicUsize,
     proposal_bytes: AtomicUsize,
@@ -71,6 +79,21 @@ impl Progress {
         self.published.load(Ordering::Acquire)
     }
 
+    /// Whether appends to the log wait for space on the disk, so that nothing can be written.
+    pub fn log_is_waiting(&self) -> bool {
+        self.log_waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether the file system has so little space left that writes are refused.
+    pub fn is_space_low(&self) -> bool {
+        self.space_low.load(Ordering::Acquire)
+    }
+
+    /// Bytes per second that a rewrite of files may read and write.
+    pub fn rewrite_bytes_per_second(&self) -> u64 {
+        self.rewrite_rate.load(Ordering::Relaxed)
+    }
+
     /// How often the leader changed since the start.
     pub fn leader_changes(&self) -> u64 {
         self.leader_changes.load(Ordering::Relaxed)
@@ -107,6 +130,26 @@ impl Progress {
 
     pub(crate) fn set_learner(&self, learner: bool) {
         self.is_learner.store(learner, Ordering::Release);
+    }
+
+    pub(crate) fn set_rewrite_bytes_per_second(&self, rate: u64) {
+        self.rewrite_rate.store(rate, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_damage_seen(&self) {
+        self.damage_seen.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn take_damage_seen(&self) -> bool {
+        self.damage_seen.load(Ordering::Acquire) && self.damage_seen.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn set_log_waiting(&self, waiting: bool) {
+        self.log_waiting.store(waiting, Ordering::Release);
+    }
+
+    pub(crate) fn set_space_low(&self, low: bool) {
+        self.space_low.store(low, Ordering::Release);
     }
 
     pub(crate) fn set_published(&self) {

@@ -7,10 +7,11 @@
 
 use crate::boot::{
     BootError, Founder, Layout, founding_conf_state, founding_entries, founding_identity,
-    new_store, prepare_directories,
+    new_keeper, new_store, prepare_directories,
 };
 use crate::identity::Identity;
-use crate::keeper::StoreJob;
+use crate::keeper::{Keeper, StoreJob};
+use std::sync::Arc;
 use tenet_base::disk::DiskOp;
 use tenet_base::{Index, Term};
 use tenet_state::{Beginning, Member, State, bootstrap_member_id};
@@ -30,6 +31,8 @@ pub struct NewCluster {
 pub struct NewDirectory {
     /// Operations to be done first.
     pub prepare: Vec<DiskOp>,
+    /// Who does the flush.
+    pub keeper: Keeper,
     /// The flush of the state.
     pub flush: StoreJob,
     /// Operations to be done when it is durable.
@@ -112,6 +115,7 @@ impl NewCluster {
         writer.save_position(&position, &mut log);
         NewDirectory {
             prepare: prepare_directories(&layout),
+            keeper: new_keeper(&layout, Arc::default(), 0, 0),
             flush: StoreJob::flush(state, true),
             log,
         }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use tenet_base::{Index, Revision, Term};
-use tenet_store::{Chunks, Cut, Done, Job, ReadError, Sides, Store};
+use tenet_store::{Chunks, Cut, Done, Job, ReadError, ScrubStep, Scrubbed, Sides, Store};
 
 /// The writer's half of the store. Owned by the applier.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Mvcc {
     pub(crate) store: Store,
     /// Why a read of the writer failed: it cannot go on.
     pub(crate) unread: OnceCell<ReadError>,
+    /// Why a read that only an answer needs failed since this was last asked.
+    pub(crate) unanswered: OnceCell<ReadError>,
     pub(crate) revision: i64,
     /// -1 for never.
     pub(crate) compacted: i64,
@@ -62,6 +64,7 @@ impl Mvcc {
             tree,
             store,
             unread: OnceCell::new(),
+            unanswered: OnceCell::new(),
             revision,
             compacted,
             hashes: CompactionHashes::default(),
@@ -168,6 +171,12 @@ impl Mvcc {
         self.unread.get()
     }
 
+    /// Why a read failed, since the last call, that only an answer needs. What was written is
+    /// right.
+    pub fn take_unanswered(&mut self) -> Option<ReadError> {
+        self.unanswered.take()
+    }
+
     /// Begins to make what was published durable, with the small tables that belong to it. The
     /// first time, and when `with_index`, the index is written too.
     ///
@@ -212,6 +221,31 @@ impl Mvcc {
         if !self.unpublished {
             self.show();
         }
+    }
+
+    /// A job was given up: everything is as it was before.
+    pub fn given_up(&mut self) {
+        self.store.given_up();
+    }
+
+    /// The next piece of the scrub of the store's files: see [`Store::scrub`].
+    pub fn scrub(&mut self) -> Option<ScrubStep> {
+        self.store.scrub()
+    }
+
+    /// Takes over what a piece of the scrub found: see [`Store::scrubbed`].
+    pub fn scrubbed(&mut self, found: &Scrubbed) -> bool {
+        self.store.scrubbed(found)
+    }
+
+    /// Somebody asked for room, or nobody does any more: see [`Store::set_hurry`].
+    pub fn set_hurry(&mut self, hurry: bool) {
+        self.store.set_hurry(hurry);
+    }
+
+    /// There is this much free space: see [`Store::set_free_bytes`].
+    pub fn set_free_bytes(&mut self, bytes: u64) {
+        self.store.set_free_bytes(bytes);
     }
 
     /// The store, to ask what it holds.

@@ -57,11 +57,15 @@ impl<'a> WriteTxn<'a> {
     }
 
     fn reader(&self) -> Reader<'_, Noting<'_>> {
+        self.reader_noting(&self.mvcc.unread)
+    }
+
+    fn reader_noting<'n>(&'n self, unread: &'n OnceCell<ReadError>) -> Reader<'n, Noting<'n>> {
         Reader {
             tree: &self.mvcc.tree,
             records: Noting {
                 store: &self.mvcc.store,
-                unread: &self.mvcc.unread,
+                unread,
             },
             revision: self.revision().0,
             compacted: self.mvcc.compacted,
@@ -109,6 +113,22 @@ impl<'a> WriteTxn<'a> {
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<KeyValue> {
         self.reader().get(key).ok().flatten()
+    }
+
+    /// As [`WriteTxn::get`], for an answer only: what cannot be read does not stop the writer, but
+    /// [`Mvcc::take_unanswered`] tells.
+    #[must_use]
+    pub fn get_for_answer(&self, key: &[u8]) -> Option<KeyValue> {
+        let reader = self.reader_noting(&self.mvcc.unanswered);
+        reader.get(key).ok().flatten()
+    }
+
+    /// As [`WriteTxn::range`], for an answer only: see [`WriteTxn::get_for_answer`].
+    ///
+    /// # Errors
+    /// As [`WriteTxn::range`].
+    pub fn range_for_answer(&self, req: &RangeRequest) -> Result<RangeResult, MvccError> {
+        self.reader_noting(&self.mvcc.unanswered).range(req)
     }
 
     /// A range that sees own writes.

@@ -95,8 +95,15 @@ fn make_private(path: &Path) -> io::Result<()> {
 
 fn touch(dir: &Path) -> io::Result<()> {
     let probe = dir.join(".touch");
-    File::create(&probe)?;
-    fs::remove_file(&probe)
+    match File::create(&probe) {
+        Ok(_) => fs::remove_file(&probe),
+        // Nothing has to be written for what is there to be read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(directory = %dir.display(), "there is no space left on the disk");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The locks of a running member, held until dropped: on the directory itself, so that no two

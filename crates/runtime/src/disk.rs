@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tenet_base::disk::{
-    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Room, Token,
 };
 
 /// The part of a data directory that can live elsewhere.
@@ -125,9 +125,15 @@ impl RealDisk {
             .create(true)
             .truncate(true)
             .mode(0o600);
-        let file = options.open(self.roots.locate(&path))?;
-        if reserve_bytes > 0 {
-            reserve(&file, reserve_bytes)?;
+        let full = self.roots.locate(&path);
+        let file = options.open(&full)?;
+        if reserve_bytes > 0
+            && let Err(error) = reserve(&file, reserve_bytes)
+        {
+            // A part may have been reserved, of the last that there was.
+            self.open.remove(&path);
+            ignore_missing(fs::remove_file(full))?;
+            return Err(error);
         }
         self.open.insert(path, file);
         Ok(())
@@ -235,6 +241,65 @@ impl DiskView for RealDisk {
             file,
         }))
     }
+
+    fn read_medium(&self, path: &FilePath, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        match read_past_cache(&self.roots.locate(path), offset, len) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => self.read_at(path, offset, len),
+            Err(error) => Err(disk_error("read", path.clone(), &error)),
+        }
+    }
+
+    fn room(&self, path: &FilePath) -> Result<Room, DiskError> {
+        let full = self.roots.locate(path);
+        // What is not there yet will live where its directory is.
+        let there = full.ancestors().find(|place| place.exists());
+        let found = rustix::fs::statvfs(there.unwrap_or(Path::new("/")));
+        let found = found
+            .map_err(|error| disk_error("ask for the room of", path.clone(), &error.into()))?;
+        Ok(Room {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            capacity_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+}
+
+/// What direct reads must be aligned to.
+const DIRECT_BYTES: usize = 4096;
+
+/// Reads past the system's memory. `None` if this file system cannot.
+fn read_past_cache(path: &Path, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
+    let direct = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_DIRECT)
+        .open(path);
+    let file = match direct {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let rest = file.metadata()?.len().saturating_sub(offset);
+    let len = len.min(usize::try_from(rest).unwrap_or(usize::MAX));
+    let skip = (offset % DIRECT_BYTES as u64) as usize;
+    let span = (skip + len).next_multiple_of(DIRECT_BYTES);
+    let mut buffer = BytesMut::zeroed(span + DIRECT_BYTES);
+    let aligned = buffer.as_ptr().align_offset(DIRECT_BYTES);
+    let (begin, mut filled) = (offset - skip as u64, 0);
+    while filled < skip + len {
+        let target = &mut buffer[aligned + filled..aligned + span];
+        match file.read_at(target, begin + filled as u64) {
+            Ok(0) => break,
+            Ok(read) if read % DIRECT_BYTES == 0 || filled + read >= skip + len => filled += read,
+            // Not a whole block in the middle of a file: not what a direct read gives.
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let bytes = buffer.freeze();
+    let end = filled.min(skip + len).max(skip);
+    Ok(Some(bytes.slice(aligned + skip..aligned + end)))
 }
 
 /// A file that is read.
@@ -463,6 +528,58 @@ mod tests {
             .run(vec![DiskOp::Close { path: path.clone() }])
             .unwrap();
         second.run(vec![DiskOp::Lock { path }]).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_past_the_cache_is_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = disk(dir.path());
+        let path = FilePath::new("file");
+        let data: Vec<u8> = (0..300_000u32).map(|n| (n / 7) as u8).collect();
+        let ops = vec![
+            DiskOp::Create {
+                path: path.clone(),
+                reserve_bytes: 0,
+            },
+            DiskOp::Write {
+                path: path.clone(),
+                offset: 0,
+                data: data.clone().into(),
+            },
+            DiskOp::SyncData { path: path.clone() },
+        ];
+        disk.run(ops).unwrap();
+        for (offset, len) in [
+            (0, 1),
+            (0, 4_096),
+            (1, 4_096),
+            (4_095, 3),
+            (100_000, 150_000),
+            (299_000, 5_000),
+            (300_000, 5),
+            (400_000, 5),
+        ] {
+            let expected = &data[data.len().min(offset)..data.len().min(offset + len)];
+            let found = disk.read_medium(&path, offset as u64, len).unwrap();
+            assert!(found == expected, "{len} bytes from {offset}");
+        }
+        assert!(disk.read_medium(&FilePath::new("none"), 0, 1).is_err());
+    }
+
+    #[test]
+    fn a_file_for_which_there_is_no_room_is_not_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = disk(dir.path());
+        let path = FilePath::new("file");
+        let room = disk.room(&path).unwrap();
+        assert!(room.free_bytes > 0 && room.free_bytes <= room.capacity_bytes);
+        let create = DiskOp::Create {
+            path: path.clone(),
+            reserve_bytes: room.capacity_bytes * 2,
+        };
+        let error = disk.run(vec![create]).unwrap_err();
+        assert!(error.no_space, "{error}");
+        assert_eq!(disk.len(&path).unwrap(), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod peers;
 mod reads;
 mod restore;
 mod snapshot;
+mod store_thread;
 mod threads;
 
 pub use data_dir::{StartError, has_log};

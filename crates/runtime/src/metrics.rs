@@ -73,6 +73,10 @@ pub struct Metrics {
     pub read_indexes_failed: Counter,
     /// `etcd_disk_backend_snapshot_duration_seconds`.
     pub snapshots: Timer,
+    /// `tenet_store_scrubbed_bytes_total`.
+    pub scrubbed_bytes: Counter,
+    /// `tenet_store_damages_found_total`.
+    pub damages_found: Counter,
 }
 
 impl Default for Metrics {
@@ -87,6 +91,8 @@ impl Default for Metrics {
             slow_applies: Counter::new(),
             read_indexes_failed: Counter::new(),
             snapshots: Timer::new(SNAPSHOT_SECONDS),
+            scrubbed_bytes: Counter::new(),
+            damages_found: Counter::new(),
         }
     }
 }

@@ -11,11 +11,12 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::reads::{ColdReads, ReadBudget, Watches};
 use crate::snapshot::Turns;
+use crate::store_thread::{StoreThread, run_keeper};
 use crate::threads::{self, LeaseTime, Mail, Post};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenet_base::{Clock as _, MemberId, Revision, limits};
 use tenet_member::{
     ApplyInput, Booted, Frontend, Input, Lessor, Limits, Outcome, Proposal, Receiver, Waiter,
@@ -172,12 +173,23 @@ pub fn start(options: &Options) -> Result<Node, StartError> {
             threads::run_applier(applier, &to, &counts, slow_apply);
         }),
     )?;
-    let (to, store_disk) = (Arc::clone(&post), new_disk());
-    let catchup = options.snapshot_catchup_entries;
-    spawn(
-        "store",
-        Box::new(move || threads::run_keeper(keeper, store_disk, &to, catchup)),
-    )?;
+    let (to, counts, disk) = (Arc::clone(&post), Arc::clone(&metrics), new_disk());
+    let progress = Arc::clone(frontend.progress());
+    let catchup_entries = options.snapshot_catchup_entries;
+    let keep = move || {
+        run_keeper(StoreThread {
+            keeper,
+            disk,
+            post: &to,
+            progress: &progress,
+            metrics: &counts,
+            catchup_entries,
+            next_look: Instant::now(),
+            blind: false,
+            short: false,
+        });
+    };
+    spawn("store", Box::new(keep))?;
     Ok(Node(Arc::new(Inner {
         frontend,
         watches,
@@ -573,9 +585,12 @@ impl Node {
         self.0.frontend.views()
     }
 
-    /// Resolves when the member has published itself and serves.
+    /// Resolves when the member has published itself and serves; or when it cannot write for lack
+    /// of space, and serves what it can.
     pub async fn ready(&self) {
-        while !self.0.frontend.progress().is_published() && !self.0.post.is_stopping() {
+        let progress = self.0.frontend.progress();
+        let is_ready = || progress.is_published() || progress.log_is_waiting();
+        while !is_ready() && !self.0.post.is_stopping() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

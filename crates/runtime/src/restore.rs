@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tenet_base::disk::DiskError;
-use tenet_member::{KeepError, Keeper, NewCluster, NewDirectory};
+use tenet_member::{GivenUp, KeepError, Kept, NewCluster, NewDirectory};
 use tenet_state::State;
 
 /// The name under which a directory comes into being.
@@ -33,6 +33,8 @@ pub enum RestoreError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Store(#[from] KeepError),
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
 }
 
 /// Where a restored member is to live.
@@ -122,19 +124,21 @@ impl RestoreTarget {
 fn write_files(directory: NewDirectory, disk: &mut RealDisk) -> Result<(), RestoreError> {
     let NewDirectory {
         prepare,
+        mut keeper,
         flush,
         log,
     } = directory;
     disk.run(prepare)?;
-    let mut keeper = Keeper::default();
     keeper.start(flush, disk)?;
-    let mut durable = false;
-    while !durable {
+    loop {
         for completion in disk.take_completions() {
-            durable |= keeper.completed(completion, disk)?.is_some();
+            match keeper.completed(completion, disk)? {
+                None | Some(Kept::Scrubbed(_)) => {}
+                Some(Kept::Done { .. }) => return Ok(disk.run(log)?),
+                Some(Kept::GivenUp(why)) => return Err(why.into()),
+            }
         }
     }
-    Ok(disk.run(log)?)
 }
 
 fn make_private(path: &Path) -> Result<(), RestoreError> {

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tenet_base::{Clock as _, MemberId, limits};
 use tenet_member::{
-    Applier, ApplyInput, ApplyOutputs, Consensus, Input, Keeper, Kept, Lessor, LogInput,
-    LogOutputs, LogWriter, Notice, Outputs, StoreJob, Waiter,
+    Applier, ApplyInput, ApplyOutputs, Consensus, Input, Lessor, LogInput, LogOutputs, LogWriter,
+    Notice, Outputs, StoreJob, Waiter,
 };
 use tenet_proto::ApiError;
 use tenet_proto::raftpb::Message;
@@ -29,12 +29,19 @@ pub(crate) enum Mail<T> {
     Stop,
 }
 
+/// What the keeper's thread is told.
+pub(crate) enum StoreInput {
+    Job(Box<StoreJob>),
+    /// The log writer has found no space.
+    NoSpace,
+}
+
 /// The mailboxes of a member.
 pub(crate) struct Post {
     pub(crate) consensus: Mailbox<Input<TaskWaiter>>,
     pub(crate) log: Mailbox<Mail<LogInput>>,
     pub(crate) applier: Mailbox<Mail<ApplyInput<TaskWaiter>>>,
-    pub(crate) store: Mailbox<Mail<StoreJob>>,
+    pub(crate) store: Mailbox<Mail<StoreInput>>,
     /// The log writer has work whose completion will wake the consensus thread.
     syncing: AtomicBool,
     outlet: Connected,
@@ -115,7 +122,7 @@ impl Post {
 }
 
 /// Moves messages out of their envelopes; says whether the end has come.
-fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
+pub(crate) fn open<T>(mail: &mut Vec<Mail<T>>, into: &mut Vec<T>) -> bool {
     let mut stop = false;
     for letter in mail.drain(..) {
         match letter {
@@ -299,6 +306,12 @@ fn report_durable(out: &mut LogOutputs, post: &Post) {
             error,
         );
     }
+    if std::mem::take(&mut out.no_space) {
+        tracing::warn!(
+            "there is no space for the next segment of the log: appends will have to wait"
+        );
+        post.store.push(Mail::Message(StoreInput::NoSpace));
+    }
     if out.done > 0 {
         post.consensus
             .push(Input::Appended(std::mem::take(&mut out.done)));
@@ -348,7 +361,8 @@ pub(crate) fn run_applier(
             out.job
         };
         if let Some(job) = job {
-            post.store.push(Mail::Message(job));
+            post.store
+                .push(Mail::Message(StoreInput::Job(Box::new(job))));
         }
         if stop {
             post.store.push(Mail::Stop);
@@ -370,66 +384,4 @@ fn post_inputs(inputs: Vec<Input<TaskWaiter>>, urgent: bool, post: &Post) {
     } else {
         post.consensus.push_all(inputs);
     }
-}
-
-pub(crate) fn run_keeper(mut actor: Keeper, mut disk: RealDisk, post: &Post, catchup_entries: u64) {
-    let (mut mail, mut jobs) = (Vec::new(), Vec::new());
-    loop {
-        post.store.receive(&mut mail, None);
-        let stop = open(&mut mail, &mut jobs);
-        for job in jobs.drain(..) {
-            if let Some(kept) = keep(&mut actor, job, &mut disk, post) {
-                announce(kept, post, catchup_entries);
-            }
-        }
-        if stop {
-            return;
-        }
-    }
-}
-
-/// Does a job to its end. A rewrite is given up when the member stops.
-fn keep(actor: &mut Keeper, job: StoreJob, disk: &mut RealDisk, post: &Post) -> Option<Kept> {
-    let may_be_given_up = job.is_rewrite();
-    let mut result = actor.start(job, disk).map(|()| None);
-    loop {
-        match result {
-            Ok(Some(kept)) => return Some(kept),
-            Ok(None) => {}
-            Err(error) => fatal::exit("the store could not be written", &error),
-        }
-        if may_be_given_up && post.is_stopping() {
-            return None;
-        }
-        let completion = disk.take_completions().pop().expect("a job goes on");
-        result = actor.completed(completion, disk);
-    }
-}
-
-fn announce(kept: Kept, post: &Post, catchup_entries: u64) {
-    let Kept {
-        position,
-        received,
-        done,
-    } = kept;
-    let bytes = done.written_bytes;
-    if let Some(position) = received {
-        let index = position.index;
-        tracing::info!(%index, bytes, "wrote the snapshot of the leader into the store");
-        post.applier.push(Mail::Message(ApplyInput::Kept(done)));
-        post.consensus.push(Input::Stored(position));
-        return;
-    }
-    if let Some(position) = position {
-        let index = position.index;
-        tracing::info!(%index, bytes, index_written = done.wrote_index, "flushed the store");
-        let release_through = index.get().saturating_sub(catchup_entries).into();
-        post.log.push(Mail::Message(LogInput::Truncate {
-            position,
-            release_through,
-        }));
-    } else {
-        tracing::info!(bytes, "rewrote files of the store");
-    }
-    post.applier.push(Mail::Message(ApplyInput::Kept(done)));
 }

@@ -458,6 +458,16 @@ fn collect_counts(node: &Node, page: &mut Page) {
             "Reads that could not be confirmed.",
             &metrics.read_indexes_failed,
         ),
+        (
+            "tenet_store_scrubbed_bytes_total",
+            "Bytes of the store that were read back from the disk and checked.",
+            &metrics.scrubbed_bytes,
+        ),
+        (
+            "tenet_store_damages_found_total",
+            "Places on the disk where that found something else than was written.",
+            &metrics.damages_found,
+        ),
     ] {
         page.counter(name, help, counter.get());
     }

@@ -8,7 +8,7 @@ use crate::disk::SimDisk;
 use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, Mutex};
 use tenet_base::disk::{
-    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Room, Token,
 };
 use tenet_base::{LeaseId, MemberId, Rng, Term};
 use tenet_member::{
@@ -20,6 +20,7 @@ use tenet_member::{
 use tenet_proto::ApiError;
 use tenet_proto::raftpb::{ConfChange, Message, Snapshot, SnapshotMetadata};
 use tenet_state::{Export, Response, State};
+use tenet_store::Damage;
 
 /// An answer that a client got.
 #[derive(Clone, Debug)]
@@ -97,6 +98,10 @@ impl DiskView for Share<'_> {
     fn open(&self, path: &FilePath) -> Result<Arc<dyn FileReader>, DiskError> {
         self.disk.open(path)
     }
+
+    fn room(&self, path: &FilePath) -> Result<Room, DiskError> {
+        self.disk.room(path)
+    }
 }
 
 /// See the module.
@@ -114,6 +119,10 @@ pub struct SimMember {
     to_keeper: Vec<StoreJob>,
     /// Flushes and rewrites that came to their end.
     kept: (u64, u64),
+    /// Those that were given up.
+    given_up: u64,
+    /// Bytes that the scrub read back, and what it found.
+    scrubbed: (u64, Vec<Damage>),
     maintenance_left: bool,
     /// Messages for other members that nobody has taken yet.
     outbox: Vec<Message>,
@@ -189,6 +198,8 @@ impl SimMember {
             to_applier: Vec::new(),
             to_keeper: Vec::new(),
             kept: (0, 0),
+            given_up: 0,
+            scrubbed: (0, Vec::new()),
             maintenance_left: false,
             outbox: Vec::new(),
             exports: Exports::default(),
@@ -350,6 +361,18 @@ impl SimMember {
         }
     }
 
+    /// The keeper looks how much room there is, and who has to know is told.
+    pub fn look(&mut self, disk: &mut SimDisk) {
+        let mut share = Share { disk, owner: STORE };
+        match self.keeper.look(&mut share) {
+            Ok(news) => {
+                self.to_applier.push(ApplyInput::Space(news));
+                self.to_log.push(LogInput::Room { low: news.low });
+            }
+            Err(error) => self.end(&error),
+        }
+    }
+
     /// One actor, or the disk, does something. Says whether there was anything to do.
     pub fn step(&mut self, disk: &mut SimDisk, rng: &mut dyn Rng) -> bool {
         let ready = [
@@ -421,7 +444,16 @@ impl SimMember {
     fn kept(&mut self, kept: Result<Option<Kept>, KeepError>) {
         match kept {
             Ok(None) => {}
-            Ok(Some(Kept {
+            Ok(Some(Kept::Scrubbed(found))) => {
+                self.scrubbed.0 += found.bytes;
+                self.scrubbed.1.extend(found.damage.clone());
+                self.to_applier.push(ApplyInput::Scrubbed(found));
+            }
+            Ok(Some(Kept::GivenUp(why))) => {
+                self.given_up += 1;
+                self.to_applier.push(ApplyInput::GivenUp(why));
+            }
+            Ok(Some(Kept::Done {
                 position,
                 received,
                 done,
@@ -438,7 +470,7 @@ impl SimMember {
                         release_through,
                     });
                 }
-                self.to_applier.push(ApplyInput::Kept(done));
+                self.to_applier.push(ApplyInput::Kept(*done));
             }
             Err(error) => self.end(&error),
         }
@@ -479,6 +511,10 @@ impl SimMember {
         let mut share = Share { disk, owner: LOG };
         self.log_writer
             .handle(&mut self.to_log, &mut share, &mut out);
+        if out.no_space {
+            let mut share = Share { disk, owner: STORE };
+            self.keeper.ran_out(&mut share);
+        }
         if let Some(error) = &out.fatal {
             self.end(error);
         } else if out.done > 0 {
@@ -505,10 +541,8 @@ impl SimMember {
     fn run_keeper(&mut self, disk: &mut SimDisk) {
         let mut share = Share { disk, owner: STORE };
         for job in std::mem::take(&mut self.to_keeper) {
-            if let Err(error) = self.keeper.start(job, &mut share) {
-                self.end(&error);
-                return;
-            }
+            let kept = self.keeper.start(job, &mut share);
+            self.kept(kept);
         }
     }
 
@@ -529,6 +563,21 @@ impl SimMember {
     /// How many flushes and rewrites came to their end.
     pub fn store_jobs(&self) -> (u64, u64) {
         self.kept
+    }
+
+    /// Bytes that the scrub has read back, and what it found.
+    pub fn scrubbed(&self) -> (u64, &[Damage]) {
+        (self.scrubbed.0, &self.scrubbed.1)
+    }
+
+    /// Tells the applier that time has come to `now_ms`.
+    pub fn pass_time(&mut self, now_ms: u64) {
+        self.to_applier.push(ApplyInput::Time(now_ms));
+    }
+
+    /// How many were given up.
+    pub fn jobs_given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// The state machine.

@@ -33,6 +33,11 @@ impl Alarms {
         self.0.range((kind, 0)..=(kind, u64::MAX)).next().is_some()
     }
 
+    /// Whether this member has an alarm of this kind.
+    pub(crate) fn of_member(&self, member: MemberId, kind: AlarmType) -> bool {
+        self.0.contains(&(kind as i32, member.get()))
+    }
+
     /// All alarms, by kind and member.
     pub(crate) fn all(&self) -> Vec<AlarmMember> {
         self.of_kind(AlarmType::None as i32)

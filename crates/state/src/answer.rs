@@ -89,6 +89,8 @@ pub struct Applied {
     /// should propose one. The entry's effects are there all the same, since other members may
     /// have had the space.
     pub wants_alarm: bool,
+    /// A value that only the answer needed could not be read.
+    pub damaged: Option<Box<ReadError>>,
 }
 
 /// The outcome of a configuration change.

@@ -113,6 +113,7 @@ impl State {
             Ok(_) if !fits => Applied {
                 result: Err(ApiError::NoSpace),
                 wants_alarm: true,
+                damaged: None,
             },
             result => done(result),
         }
@@ -136,7 +137,8 @@ impl State {
         let revision = self.mvcc.revision().get();
         let result = if answering {
             self.write(answering, |writer| {
-                writer.txn().range(request).map_err(api_error)
+                let range = writer.txn().range_for_answer(request);
+                range.map_err(api_error)
             })?
         } else {
             RangeResult::default()
@@ -251,5 +253,6 @@ fn done(result: Result<Response, ApiError>) -> Applied {
     Applied {
         result,
         wants_alarm: false,
+        damaged: None,
     }
 }

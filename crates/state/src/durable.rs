@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tenet_base::disk::{DiskError, DiskView, FilePath};
 use tenet_base::{crc, limits};
 use tenet_mvcc::{Mvcc, View};
-use tenet_store::{Done, Job, Opened, ReadError};
+use tenet_store::{Done, Job, Opened, ReadError, ScrubStep, Scrubbed};
 
 const MAGIC: &[u8; 8] = b"TENETST1";
 const END: u8 = 0;
@@ -109,6 +109,33 @@ impl State {
     pub fn finished(&mut self, done: Done) {
         self.mvcc.finished(done);
         self.publish();
+    }
+
+    /// A job was given up: everything is as it was before.
+    pub fn given_up(&mut self) {
+        self.mvcc.given_up();
+    }
+
+    /// The next piece of the scrub of all files; `None` at the end of a pass, or if a job is under
+    /// way.
+    pub fn scrub(&mut self) -> Option<ScrubStep> {
+        self.mvcc.scrub()
+    }
+
+    /// Takes over what a piece of the scrub found. Says whether values are lost that somebody
+    /// could ask for.
+    pub fn scrubbed(&mut self, found: &Scrubbed) -> bool {
+        self.mvcc.scrubbed(found)
+    }
+
+    /// Somebody asked for room to be given back, or nobody does any more.
+    pub fn set_hurry(&mut self, hurry: bool) {
+        self.mvcc.set_hurry(hurry);
+    }
+
+    /// There is this much free space for files.
+    pub fn set_free_bytes(&mut self, bytes: u64) {
+        self.mvcc.set_free_bytes(bytes);
     }
 
     /// Bytes of the small tables when they were last written.

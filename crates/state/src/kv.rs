@@ -66,8 +66,10 @@ impl<'a> Writer<'a> {
     pub(crate) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, ApiError> {
         let keeps = request.ignore_value || request.ignore_lease;
         let wants = request.prev_kv && self.answering;
-        let previous = if keeps || wants {
+        let previous = if keeps {
             self.txn.get(&request.key)
+        } else if wants {
+            self.txn.get_for_answer(&request.key)
         } else {
             None
         };
@@ -129,26 +131,26 @@ impl<'a> Writer<'a> {
         if !self.answering {
             return range_response(self.txn.revision().get(), RangeResult::default());
         }
-        let result = self.txn.range(request);
+        let result = self.txn.range_for_answer(request);
         range_response(self.txn.revision().get(), checked(result, request))
     }
 
     fn previous(&self, request: &DeleteRangeRequest) -> Vec<KeyValue> {
         if request.range_end.is_empty() {
-            return self.txn.get(&request.key).into_iter().collect();
+            return self.txn.get_for_answer(&request.key).into_iter().collect();
         }
         let range = RangeRequest {
             key: request.key.clone(),
             range_end: request.range_end.clone(),
             ..RangeRequest::default()
         };
-        checked(self.txn.range(&range), &range).kvs
+        checked(self.txn.range_for_answer(&range), &range).kvs
     }
 }
 
 /// The result of a range whose revision was checked: the writer is alone, so nothing can have
-/// been compacted since. What cannot be read ends the member once the entry is done; until then it
-/// is as if nothing was there.
+/// been compacted since. What cannot be read is as if it was not there, until the entry is done and
+/// its answer is made an error.
 fn checked(result: Result<RangeResult, MvccError>, request: &RangeRequest) -> RangeResult {
     match result {
         Ok(result) => result,

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tenet_base::{Index, LeaseId, MemberId, Revision, Term, limits};
 use tenet_mvcc::{Mvcc, Size};
-use tenet_proto::etcdserverpb::InternalRaftRequest;
+use tenet_proto::ApiError;
+use tenet_proto::etcdserverpb::{AlarmType, InternalRaftRequest};
 use tenet_proto::raftpb::{ConfChange, ConfState};
 use tenet_store::Store;
 
@@ -213,6 +214,12 @@ impl State {
         self.tables.cluster_version
     }
 
+    /// Whether this member has raised an alarm of a kind.
+    #[must_use]
+    pub fn has_alarm(&self, kind: AlarmType) -> bool {
+        self.tables.alarms.of_member(self.config.member, kind)
+    }
+
     /// The leases, by id.
     pub fn leases(&self) -> impl Iterator<Item = (LeaseId, &Lease)> {
         self.tables.leases.iter()
@@ -242,7 +249,10 @@ impl State {
     pub fn wants_index(&self) -> bool {
         let behind = self.store().appended_since_index();
         let most = limits::STORE_RECORDS_BEHIND_INDEX_MIN.max(self.mvcc.index_entries() / 4);
-        behind >= most || (self.store().wants_index() && !self.compaction_pending())
+        behind >= most
+            || (self.store().wants_index() && !self.compaction_pending())
+            || self.store().wants_new_sides()
+            || self.store().wants_flush()
     }
 
     /// How much room the keys take.
@@ -274,12 +284,17 @@ impl State {
         if request.id == 0 && request.header.is_none() {
             return Err(Fatal::NoHeader { index });
         }
-        let applied = self.apply_request(index, request, answering)?;
+        let mut applied = self.apply_request(index, request, answering)?;
         if let Some(error) = self.mvcc.read_failure() {
             return Err(Fatal::Unreadable {
                 index,
                 error: Box::new(error.clone()),
             });
+        }
+        if let Some(error) = self.mvcc.take_unanswered() {
+            // What the entry does does not depend on it.
+            applied.result = Err(ApiError::Corrupt);
+            applied.damaged = Some(Box::new(error));
         }
         self.set_applied(index, term);
         Ok(applied)

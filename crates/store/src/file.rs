@@ -301,6 +301,8 @@ fn decode_directory(mut encoded: &[u8], records: u64, data_bytes: u64) -> Option
 pub(crate) struct SideWriter {
     pub(crate) path: FilePath,
     pub(crate) offset: u64,
+    /// The checksum of what was given out.
+    pub(crate) crc: u32,
     created: bool,
     chunks: Box<dyn Iterator<Item = Bytes> + Send>,
 }
@@ -319,6 +321,7 @@ impl SideWriter {
         SideWriter {
             path,
             offset: 0,
+            crc: 0,
             created: false,
             chunks,
         }
@@ -336,6 +339,7 @@ impl SideWriter {
         }
         let offset = self.offset;
         self.offset += data.len() as u64;
+        self.crc = crc::extend(self.crc, &data);
         ops.push(DiskOp::Write {
             path: self.path.clone(),
             offset,

@@ -6,7 +6,8 @@
 //! the last one was done.
 //!
 //! Order is what makes it safe: a file is whole and synced before the manifest names it, and an
-//! older file goes only after the manifest that does not name it is durable.
+//! older file goes only after the manifest that does not name it is durable. So a job can be given
+//! up, with nothing changed, until the new manifest is in its place.
 
 use crate::directory::Directory;
 use crate::file::{self, FileId, FileKind, FileWriter, SegmentMeta, SideWriter};
@@ -70,8 +71,23 @@ pub struct Job {
     wrote_index: bool,
     /// The cut to come, unless it stays.
     cut: Option<Cut>,
-    installed: bool,
+    stage: Stage,
+    /// The files that were begun.
+    made: Vec<FilePath>,
     written_bytes: u64,
+    read_bytes: u64,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Files,
+    /// The manifest is written under another name.
+    Manifest,
+    /// It is put in its place.
+    Rename,
+    /// That is made durable, and older files are removed.
+    Ends,
 }
 
 #[derive(Debug)]
@@ -92,6 +108,14 @@ pub struct Done {
     pub written_bytes: u64,
     /// Whether the index was written.
     pub wrote_index: bool,
+}
+
+impl Done {
+    /// Bytes of the files beside the segments.
+    #[must_use]
+    pub fn side_bytes(&self) -> u64 {
+        self.manifest.side_bytes()
+    }
 }
 
 impl Job {
@@ -128,8 +152,10 @@ impl Job {
             before,
             wrote_index: false,
             cut,
-            installed: false,
+            stage: Stage::Files,
+            made: Vec::new(),
             written_bytes: 0,
+            read_bytes: 0,
         }
     }
 
@@ -146,11 +172,31 @@ impl Job {
     pub fn step(&mut self) -> Result<Option<Vec<DiskOp>>, ReadError> {
         let ops = self.work()?;
         for op in ops.iter().flatten() {
-            if let DiskOp::Write { data, .. } = op {
-                self.written_bytes += data.len() as u64;
+            match op {
+                DiskOp::Write { data, .. } => self.written_bytes += data.len() as u64,
+                DiskOp::Create { path, .. } => self.made.push(path.clone()),
+                _ => {}
             }
         }
         Ok(ops)
+    }
+
+    /// Gives the job up after its last operation failed, or a record could not be read: what
+    /// removes the files that it began. `None` if the new manifest may be in its place, so that it
+    /// is too late.
+    #[must_use]
+    pub fn give_up(&self) -> Option<Vec<DiskOp>> {
+        if self.stage == Stage::Ends {
+            return None;
+        }
+        let made = self.made.iter().cloned();
+        Some(made.map(|path| DiskOp::Remove { path }).collect())
+    }
+
+    /// Bytes that were read and written so far, for whoever holds it back.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        self.read_bytes + self.written_bytes
     }
 
     fn work(&mut self) -> Result<Option<Vec<DiskOp>>, ReadError> {
@@ -176,17 +222,21 @@ impl Job {
                 }
                 None => {
                     let ops = side.seal();
-                    self.sealed(kind, id, side.offset);
+                    let (bytes, crc) = (side.offset, side.crc);
+                    self.sealed(kind, SideFile { id, bytes, crc });
                     ops
                 }
             };
             return Ok(Some(ops));
         }
-        if self.installed {
-            return Ok(None);
-        }
-        self.installed = true;
-        Ok(Some(self.install()))
+        let (next, ops) = match self.stage {
+            Stage::Files => (Stage::Manifest, self.write_manifest()),
+            Stage::Manifest => (Stage::Rename, vec![Manifest::put_in_place(&self.dir)]),
+            Stage::Rename => (Stage::Ends, self.clear()),
+            Stage::Ends => return Ok(None),
+        };
+        self.stage = next;
+        Ok(Some(ops))
     }
 
     /// Copies records until there is something to write.
@@ -208,9 +258,13 @@ impl Job {
             let left_out = writing.source.left_out.get(writing.segment);
             let gone = |at: usize| left_out.is_some_and(|bits| bit(bits, at));
             if run.clone().any(|at| !gone(at)) {
-                let block = segment.block(run.clone(), Patience::Wait)?;
+                // What cannot be read is remembered, or it would be tried again and again.
+                let block = segment.block(run.clone(), Patience::Wait);
+                let block = block.inspect_err(|_| drop(segment.lose(run.clone())))?;
+                self.read_bytes += block.len_bytes();
                 for at in run.clone().filter(|&at| !gone(at)) {
-                    let record = segment.record_of(writing.segment, at, &block)?;
+                    let record = segment.record_of(writing.segment, at, &block);
+                    let record = record.inspect_err(|_| drop(segment.lose(at..at + 1)))?;
                     record.verify();
                     writing.file.push(&record);
                 }
@@ -231,8 +285,7 @@ impl Job {
         })
     }
 
-    fn sealed(&mut self, kind: FileKind, id: FileId, bytes: u64) {
-        let file = SideFile { id, bytes };
+    fn sealed(&mut self, kind: FileKind, file: SideFile) {
         match (kind, self.cut) {
             (FileKind::Index, Some(cut)) => {
                 self.wrote_index = true;
@@ -245,9 +298,7 @@ impl Job {
         }
     }
 
-    /// The new manifest, and then the removal of what it does not name any more. What is removed
-    /// while it is being read stays readable: see `DiskView::open`.
-    fn install(&mut self) -> Vec<DiskOp> {
+    fn write_manifest(&mut self) -> Vec<DiskOp> {
         let metas = self.written.iter().map(|(meta, _)| *meta);
         let stored = self.manifest.segments.len();
         let range = self.replaced.start.min(stored)..self.replaced.end.min(stored);
@@ -255,7 +306,15 @@ impl Job {
         if let Some(cut) = self.cut {
             self.manifest.cut = cut;
         }
-        let mut ops = self.manifest.install(&self.dir);
+        self.manifest.write(&self.dir)
+    }
+
+    /// Makes the manifest's name durable, and then removes what it does not name any more. What is
+    /// removed while it is being read stays readable: see `DiskView::open`.
+    fn clear(&self) -> Vec<DiskOp> {
+        let mut ops = vec![DiskOp::SyncDir {
+            path: self.dir.clone(),
+        }];
         let after: Vec<_> = self.manifest.files().collect();
         let gone = self.before.iter().filter(|file| !after.contains(file));
         ops.extend(gone.map(|(kind, id)| DiskOp::Remove {
@@ -269,13 +328,15 @@ impl Job {
     /// # Errors
     /// If a file that was just written cannot be opened.
     pub fn finish(self, view: &dyn DiskView) -> Result<Done, DiskError> {
-        assert!(self.installed, "a job was ended before its last step");
+        assert!(
+            self.stage == Stage::Ends,
+            "a job was ended before its last step"
+        );
         let mut segments = Vec::with_capacity(self.written.len());
         for (meta, directory) in self.written {
             let path = file::path(&self.dir, FileKind::Segment, meta.id);
             let reader = view.open(&path)?;
-            let stored = Stored { path, reader };
-            segments.push(Segment::stored(directory, stored));
+            segments.push(Segment::stored(directory, Stored::new(path, reader)));
         }
         Ok(Done {
             replaced: self.replaced,

@@ -26,6 +26,7 @@ mod manifest;
 mod marks;
 mod open;
 mod rev;
+mod scrub;
 mod segment;
 mod segments;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use manifest::{Cut, IndexFile, Manifest, SideFile};
 pub use marks::Marks;
 pub use open::{Found, OpenError, Opened, open};
 pub use rev::Rev;
+pub use scrub::{Damage, ScrubStep, Scrubbed};
 pub use segment::{Place, Record, RecordInfo};
 pub use segments::Store;
 pub use view::{Hot, Scan, View};

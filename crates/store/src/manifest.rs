@@ -6,8 +6,8 @@
 //! ```text
 //! magic (8 bytes, names format and version) | cluster id u64 | member id u64 | next file id u64
 //! cut: applied index u64 | term u64 | revision i64 | compact revision i64 (-1: never)
-//! tables: file id u64 | length u64
-//! index: file id u64 | length u64 | revision i64 up to which it goes
+//! tables: file id u64 | length u64 | crc of its bytes u32
+//! index: file id u64 | length u64 | crc of its bytes u32 | revision i64 up to which it goes
 //! number of segments u64, then for each: file id u64 | length u64 | records u64 | footer's crc u32
 //! CRC-32C of all before u32
 //! ```
@@ -19,12 +19,12 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tenet_base::disk::{DiskOp, DiskView, FilePath};
 use tenet_base::{ClusterId, Index, MemberId, Revision, Term, crc, limits};
 
-const MAGIC: [u8; 8] = *b"TENETMF\x01";
+const MAGIC: [u8; 8] = *b"TENETMF\x02";
 const NAME: &str = "MANIFEST";
 const TEMPORARY: &str = "MANIFEST.tmp";
 const SEGMENT_BYTES: usize = 28;
 /// Stands for no file.
-const NO_FILE: FileId = FileId(0);
+pub(crate) const NO_FILE: FileId = FileId(0);
 
 /// The state that the files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct SideFile {
     pub id: FileId,
     /// Its length.
     pub bytes: u64,
+    /// The CRC-32C of its bytes.
+    pub crc: u32,
 }
 
 /// The index as of an earlier cut.
@@ -85,6 +87,7 @@ impl Manifest {
         let none = SideFile {
             id: NO_FILE,
             bytes: 0,
+            crc: 0,
         };
         Manifest {
             cluster,
@@ -127,6 +130,7 @@ impl Manifest {
         for side in [self.tables, self.index.file] {
             out.put_u64_le(side.id.0);
             out.put_u64_le(side.bytes);
+            out.put_u32_le(side.crc);
         }
         out.put_i64_le(self.index.revision.get());
         out.put_u64_le(self.segments.len() as u64);
@@ -141,10 +145,20 @@ impl Manifest {
         out.freeze()
     }
 
-    /// What puts this manifest in the place of the one before. All files that it names must have
-    /// been synced; their names are made durable first.
-    pub(crate) fn install(&self, dir: &FilePath) -> Vec<DiskOp> {
-        let (temporary, path) = (dir.join(TEMPORARY), dir.join(NAME));
+    /// Its length in its file.
+    pub(crate) fn encoded_bytes(&self) -> u64 {
+        self.encode().len() as u64
+    }
+
+    /// The path of a store's manifest.
+    pub(crate) fn path(dir: &FilePath) -> FilePath {
+        dir.join(NAME)
+    }
+
+    /// What writes this manifest beside the one before. All files that it names must have been
+    /// synced; their names are made durable first.
+    pub(crate) fn write(&self, dir: &FilePath) -> Vec<DiskOp> {
+        let temporary = dir.join(TEMPORARY);
         vec![
             DiskOp::SyncDir { path: dir.clone() },
             DiskOp::Create {
@@ -159,15 +173,23 @@ impl Manifest {
             DiskOp::SyncData {
                 path: temporary.clone(),
             },
-            DiskOp::Close {
-                path: temporary.clone(),
-            },
-            DiskOp::Rename {
-                from: temporary,
-                to: path,
-            },
-            DiskOp::SyncDir { path: dir.clone() },
+            DiskOp::Close { path: temporary },
         ]
+    }
+
+    /// What puts a manifest that was written in the place of the one before. It is durable once
+    /// the directory is synced.
+    pub(crate) fn put_in_place(dir: &FilePath) -> DiskOp {
+        DiskOp::Rename {
+            from: dir.join(TEMPORARY),
+            to: dir.join(NAME),
+        }
+    }
+
+    /// Bytes of the files beside the segments.
+    #[must_use]
+    pub fn side_bytes(&self) -> u64 {
+        self.tables.bytes + self.index.file.bytes
     }
 
     /// The files that it names.
@@ -197,11 +219,20 @@ impl Manifest {
         let bytes = view
             .read_at(&path, 0, len as usize)
             .map_err(ReadError::from)?;
-        if bytes.len() >= 8 && bytes[..7] == MAGIC[..7] && bytes[7] > MAGIC[7] {
-            return Err(OpenError::Newer {
-                path,
-                version: bytes[7],
-                known: MAGIC[7],
+        if bytes.len() >= 8 && bytes[..7] == MAGIC[..7] && bytes[7] != MAGIC[7] {
+            let (version, known) = (bytes[7], MAGIC[7]);
+            return Err(if version > known {
+                OpenError::Newer {
+                    path,
+                    version,
+                    known,
+                }
+            } else {
+                OpenError::Older {
+                    path,
+                    version,
+                    known,
+                }
             });
         }
         match decode(&bytes) {
@@ -219,39 +250,28 @@ fn decode(bytes: &[u8]) -> Option<Manifest> {
     if crc::crc32c(body) != u32::from_le_bytes(*sum) {
         return None;
     }
-    let mut rest = body.strip_prefix(&MAGIC)?;
-    let mut number = || {
-        let (first, after) = rest.split_first_chunk::<8>()?;
-        rest = after;
-        Some(u64::from_le_bytes(*first))
-    };
-    let cluster = ClusterId(number()?);
-    let member = MemberId(number()?);
-    let next_file = FileId(number()?);
+    let mut rest = Rest(body.strip_prefix(&MAGIC)?);
+    let cluster = ClusterId(rest.u64()?);
+    let member = MemberId(rest.u64()?);
+    let next_file = FileId(rest.u64()?);
     let cut = Cut {
-        applied: Index(number()?),
-        term: Term(number()?),
-        revision: Revision(number()? as i64),
-        compacted: Some(Revision(number()? as i64)).filter(|at| at.get() >= 0),
+        applied: Index(rest.u64()?),
+        term: Term(rest.u64()?),
+        revision: Revision(rest.u64()? as i64),
+        compacted: Some(Revision(rest.u64()? as i64)).filter(|at| at.get() >= 0),
     };
-    let received = match number()? {
+    let received = match rest.u64()? {
         0 => false,
         1 => true,
         _ => return None,
     };
-    let mut side = || {
-        Some(SideFile {
-            id: FileId(number()?),
-            bytes: number()?,
-        })
-    };
-    let tables = side()?;
-    let file = side()?;
+    let tables = rest.side()?;
     let index = IndexFile {
-        file,
-        revision: Revision(number()? as i64),
+        file: rest.side()?,
+        revision: Revision(rest.u64()? as i64),
     };
-    let count = number()?;
+    let count = rest.u64()?;
+    let rest = rest.0;
     let mut segments = Vec::new();
     for entry in rest.chunks(SEGMENT_BYTES) {
         let at = |from: usize| {
@@ -279,6 +299,31 @@ fn decode(bytes: &[u8]) -> Option<Manifest> {
     let numbered = manifest.files().all(|(_, id)| id < next_file);
     let sane = count == manifest.segments.len() as u64 && cut.revision.get() >= 1 && numbered;
     sane.then_some(manifest)
+}
+
+/// What of a manifest is still to be decoded.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn u64(&mut self) -> Option<u64> {
+        let (first, after) = self.0.split_first_chunk::<8>()?;
+        self.0 = after;
+        Some(u64::from_le_bytes(*first))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        let (first, after) = self.0.split_first_chunk::<4>()?;
+        self.0 = after;
+        Some(u32::from_le_bytes(*first))
+    }
+
+    fn side(&mut self) -> Option<SideFile> {
+        Some(SideFile {
+            id: FileId(self.u64()?),
+            bytes: self.u64()?,
+            crc: self.u32()?,
+        })
+    }
 }
 
 /// Files of the store's kinds in its directory that the manifest does not name: what a flush left
@@ -310,6 +355,7 @@ mod tests {
         let side = |id| SideFile {
             id: FileId(id),
             bytes: 100 + id,
+            crc: 7,
         };
         let segment = |id| SegmentMeta {
             id: FileId(id),

@@ -26,6 +26,31 @@ pub enum OpenError {
         /// The newest that is known here.
         known: u8,
     },
+    /// A build before the first release wrote it.
+    #[error(
+        "{path} is of format version {version}, which only builds before the first release wrote; \
+         this one knows {known}: take a snapshot with the build that wrote it, and restore that"
+    )]
+    Older {
+        /// The manifest.
+        path: FilePath,
+        /// Its version.
+        version: u8,
+        /// What is known here.
+        known: u8,
+    },
+}
+
+impl OpenError {
+    /// As the failure of a read.
+    pub(crate) fn into_read_error(self) -> ReadError {
+        match self {
+            OpenError::Read(error) => error,
+            OpenError::Newer { ref path, .. } | OpenError::Older { ref path, .. } => {
+                ReadError::damaged(path, 0, self.to_string())
+            }
+        }
+    }
 }
 
 /// A store that was opened.
@@ -85,8 +110,7 @@ fn open_files(
             }
         }
         let reader = view.open(&path).map_err(ReadError::from)?;
-        let stored = Stored { path, reader };
-        segments.push(Segment::stored(directory, stored));
+        segments.push(Segment::stored(directory, Stored::new(path, reader)));
     }
     let sides = [
         (FileKind::Tables, manifest.tables),

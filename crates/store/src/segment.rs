@@ -4,10 +4,13 @@ use crate::directory::{Directory, DirectoryBuilder, SLOT_BYTES};
 use crate::file;
 use crate::{Patience, ReadError, Rev};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenet_base::crc;
 use tenet_base::disk::{FilePath, FileReader};
+use tenet_base::limits::STORE_DAMAGES_PER_FILE_MAX;
 
 /// Where a view holds a record. Means nothing to another view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,39 @@ pub struct RecordInfo {
 /// A sealed file that holds the records of a segment.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) path: FilePath,
-    pub(crate) reader: Arc<dyn FileReader>,
+    path: FilePath,
+    reader: Arc<dyn FileReader>,
+    lost: Lost,
+}
+
+/// The records of a file that were found damaged. They are not given out any more, by no view.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Whether there are any: asked at every read.
+    any: AtomicBool,
+    records: Mutex<BTreeSet<usize>>,
+}
+
+impl Lost {
+    fn records(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contains(&self, at: usize) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let records = self.records();
+        // Where so much is wrong nothing is trusted.
+        records.len() >= STORE_DAMAGES_PER_FILE_MAX || records.contains(&at)
+    }
+
+    fn extend(&self, range: Range<usize>) {
+        let mut records = self.records();
+        let room = STORE_DAMAGES_PER_FILE_MAX.saturating_sub(records.len());
+        records.extend(range.take(room));
+        self.any.store(!records.is_empty(), Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +128,22 @@ impl Segment {
         }
     }
 
+    /// Says that records were found damaged; gives their revisions.
+    pub(crate) fn lose(&self, range: Range<usize>) -> Vec<Rev> {
+        if let Data::File(stored) = &self.data {
+            stored.lost.extend(range.clone());
+        }
+        range.map(|at| self.directory.rev(at)).collect()
+    }
+
+    /// Whether any of its records was found damaged.
+    pub(crate) fn has_lost(&self) -> bool {
+        match &self.data {
+            Data::Memory(_) => false,
+            Data::File(stored) => stored.lost.any.load(Ordering::Acquire),
+        }
+    }
+
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
     }
@@ -114,8 +164,9 @@ impl Segment {
             Data::Memory(bytes) => Ok(bytes.slice(self.directory.span(at))),
             Data::File(stored) => {
                 let span = self.directory.span(at);
+                self.refuse_lost(stored, at)?;
                 let bytes = stored.read(&span, patience)?;
-                self.check(stored, at, &bytes)?;
+                self.check(at, &bytes)?;
                 Ok(bytes)
             }
         }
@@ -153,7 +204,8 @@ impl Segment {
             .bytes
             .slice(span.start - block.start..span.end - block.start);
         if let Data::File(stored) = &self.data {
-            self.check(stored, at, &data)?;
+            self.refuse_lost(stored, at)?;
+            self.check(at, &data)?;
         }
         let RecordInfo {
             rev,
@@ -197,8 +249,21 @@ impl Segment {
         }
     }
 
-    fn check(&self, stored: &Stored, at: usize, bytes: &[u8]) -> Result<(), ReadError> {
+    fn refuse_lost(&self, stored: &Stored, at: usize) -> Result<(), ReadError> {
+        if !stored.lost.contains(at) {
+            return Ok(());
+        }
+        let reason = format!("record {} was found damaged", self.directory.rev(at));
+        let offset = file::HEADER_BYTES + self.directory.span(at).start as u64;
+        Err(ReadError::damaged(&stored.path, offset, reason))
+    }
+
+    /// Compares the bytes of record `at`, as they were read from its file, with its checksum.
+    pub(crate) fn check(&self, at: usize, bytes: &[u8]) -> Result<(), ReadError> {
         let (found, written) = (crc::crc32c(bytes), self.directory.crc(at));
+        let Data::File(stored) = &self.data else {
+            return Ok(());
+        };
         if found == written {
             return Ok(());
         }
@@ -214,6 +279,14 @@ impl Segment {
 }
 
 impl Stored {
+    pub(crate) fn new(path: FilePath, reader: Arc<dyn FileReader>) -> Self {
+        Stored {
+            path,
+            reader,
+            lost: Lost::default(),
+        }
+    }
+
     fn read(&self, span: &Range<usize>, patience: Patience) -> Result<Bytes, ReadError> {
         if span.is_empty() {
             return Ok(Bytes::new());
@@ -235,6 +308,12 @@ pub(crate) struct Block {
     pub(crate) range: Range<usize>,
     start: usize,
     bytes: Bytes,
+}
+
+impl Block {
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
 }
 
 /// A segment in the making, in memory.

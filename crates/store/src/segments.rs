@@ -17,10 +17,12 @@ use crate::file::{FileId, FileKind};
 use crate::job::{Done, Job, Sides, Source, bit};
 use crate::manifest::Manifest;
 use crate::marks::Marks;
+use crate::scrub::{Part, Pass, ScrubStep, Scrubbed};
 use crate::segment::{Segment, SegmentBuilder};
 use crate::view::{Placed, View};
 use crate::{Patience, ReadError, Records, Rev, StoreSize};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use tenet_base::disk::FilePath;
@@ -29,7 +31,7 @@ use tenet_base::{ClusterId, MemberId};
 
 /// Neighbouring segments of one level that are merged.
 const MERGE_FANIN: usize = 8;
-/// Bytes that a rewritten file aims at.
+/// Bytes that a rewritten file aims at where there is room.
 const FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes that are read for one rewrite at most.
 const REWRITE_BYTES_MAX: u64 = 4 * FILE_BYTES;
@@ -37,6 +39,9 @@ const REWRITE_BYTES_MAX: u64 = 4 * FILE_BYTES;
 const SMALL_FILE_BYTES: u64 = FILE_BYTES / 4;
 /// Small neighbours that are put together.
 const SMALL_FILES: usize = 8;
+/// One part in so many has to be released for files to be rewritten; and in a hurry.
+const SHARE: u64 = 8;
+const HURRY_SHARE: u64 = 64;
 
 /// What was released in one sealed segment.
 #[derive(Debug, Default)]
@@ -67,6 +72,15 @@ impl Released {
     }
 }
 
+/// What is known of a job that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// Releases that no durable index names once it is done.
+    droppable: u64,
+    /// Records that its index has and no index before it.
+    behind_index: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Store {
@@ -88,11 +102,19 @@ pub struct Store {
     /// Records released so far, and how many of them the durable index does not name.
     releases: u64,
     droppable: u64,
-    /// What a job was given: releases when its index was begun.
-    job: Option<u64>,
+    job: Option<Begun>,
     appended_since_index: u64,
     /// The files of a store that the first flush of this one takes the place of.
     superseded: Option<Vec<(FileKind, FileId)>>,
+    hurry: bool,
+    /// Bytes that a rewritten file aims at.
+    file_bytes: u64,
+    /// The pass of the scrub that is under way.
+    pass: Option<Pass>,
+    /// Segments whose header, directory or footer was found damaged.
+    damaged_frames: BTreeSet<FileId>,
+    /// The manifest or a file beside the segments was found damaged.
+    damaged_sides: bool,
 }
 
 impl Records for Store {
@@ -155,6 +177,11 @@ impl Store {
             job: None,
             appended_since_index: 0,
             superseded: None,
+            hurry: false,
+            file_bytes: FILE_BYTES,
+            pass: None,
+            damaged_frames: BTreeSet::new(),
+            damaged_sides: false,
         }
     }
 
@@ -295,18 +322,28 @@ impl Store {
         );
         self.end_batch();
         self.seal_tail();
-        if sides.index.is_some() {
-            self.appended_since_index = 0;
-        }
         self.job = Some(if sides.index.is_some() {
-            self.releases
+            Begun {
+                droppable: self.releases,
+                behind_index: std::mem::take(&mut self.appended_since_index),
+            }
         } else {
-            self.droppable
+            Begun {
+                droppable: self.droppable,
+                behind_index: 0,
+            }
         });
         let unflushed = self.stored..self.list.sealed.len();
-        let sources = runs(&self.list.sealed[unflushed.clone()]).map(|run| Source {
-            segments: segments_of(run),
-            left_out: Vec::new(),
+        let mut at = unflushed.start;
+        let sources = runs(&self.list.sealed[unflushed.clone()]).map(|run| {
+            let released = &self.released[at..at + run.len()];
+            at += run.len();
+            // What the index that is written too does not name is not needed any more.
+            let left_out = released.iter().map(|released| released.bits.clone());
+            Source {
+                segments: segments_of(run),
+                left_out: left_out.filter(|_| sides.index.is_some()).collect(),
+            }
         });
         let sources = sources.collect();
         let mut manifest = self.manifest.clone();
@@ -322,32 +359,129 @@ impl Store {
         self.droppable < self.releases && self.rewrite_range().is_some()
     }
 
-    /// Whether files hold so much that was released that they will be rewritten.
+    /// Whether so much was released that is not given back yet that there is more to do: files
+    /// will be rewritten, or, in a hurry, have to be written first.
     #[must_use]
     pub fn has_garbage(&self) -> bool {
-        self.wasteful().is_some()
+        self.wasteful().is_some() || self.wants_flush()
+    }
+
+    /// Makes rewriting worth while for less, until it is told otherwise: somebody asked for the
+    /// room.
+    pub fn set_hurry(&mut self, hurry: bool) {
+        self.hurry = hurry;
+    }
+
+    /// There is this much free space for files: rewrites take half of it at most, but for one that
+    /// has a single large file to do with.
+    pub fn set_free_bytes(&mut self, bytes: u64) {
+        self.file_bytes = FILE_BYTES.min(bytes / 2);
+    }
+
+    /// Whether, in a hurry, what is in memory only holds so much that was released that it is
+    /// worth a flush: only files are rewritten.
+    #[must_use]
+    pub fn wants_flush(&self) -> bool {
+        let in_files = self.files.total_bytes - self.files.live_bytes;
+        self.hurry && (self.released_bytes - in_files) * HURRY_SHARE >= self.bytes.max(1)
+    }
+
+    /// The room that the files take.
+    #[must_use]
+    pub fn file_size(&self) -> StoreSize {
+        self.files
     }
 
     /// Begins to rewrite the files that hold the most that was released. `None` if there is
     /// nothing to gain, or the durable index may still name some of it.
     pub fn rewrite(&mut self) -> Option<Job> {
-        if self.job.is_some() || self.droppable < self.releases {
+        if self.job.is_some() {
+            return None;
+        }
+        if let Some(number) = self.damaged_frame() {
+            return Some(self.begin_rewrite(number..number + 1, Vec::new()));
+        }
+        if self.droppable < self.releases {
             return None;
         }
         let range = self.rewrite_range()?;
-        let segments = segments_of(&self.list.sealed[range.clone()]);
         let released = self.released[range.clone()].iter();
         let left_out = released.map(|released| released.bits.clone()).collect();
-        self.job = Some(self.droppable);
+        Some(self.begin_rewrite(range, left_out))
+    }
+
+    /// A file that is to be written anew because all of it but its records is damaged.
+    fn damaged_frame(&self) -> Option<usize> {
+        if self.damaged_frames.is_empty() {
+            return None;
+        }
+        let metas = self.manifest.segments.iter();
+        let mut damaged = metas.map(|meta| self.damaged_frames.contains(&meta.id));
+        damaged
+            .position(|damaged| damaged)
+            .filter(|number| !self.list.sealed[*number].segment.has_lost())
+    }
+
+    /// `left_out` may be empty.
+    fn begin_rewrite(&mut self, range: Range<usize>, left_out: Vec<Vec<u64>>) -> Job {
+        let segments = segments_of(&self.list.sealed[range.clone()]);
+        self.job = Some(Begun {
+            droppable: self.droppable,
+            behind_index: 0,
+        });
         let source = Source { segments, left_out };
         let manifest = self.manifest.clone();
-        Some(Job::new(
-            self.dir.clone(),
-            manifest,
-            range,
-            vec![source],
-            None,
-        ))
+        Job::new(self.dir.clone(), manifest, range, vec![source], None)
+    }
+
+    /// The next piece of the scrub; `None` if a job is under way, or a pass has come to its end:
+    /// the call after begins the next. While a piece is out, a job is under way.
+    pub fn scrub(&mut self) -> Option<ScrubStep> {
+        if self.job.is_some() || !self.has_durable() {
+            return None;
+        }
+        let pass = self.pass.take();
+        let pass = pass.unwrap_or_else(|| Pass::begin(&self.manifest));
+        let segment = |at: usize| Arc::clone(&self.list.sealed[at].segment);
+        let step = pass.next(&self.dir, &self.manifest, segment)?;
+        self.job = Some(Begun {
+            droppable: self.droppable,
+            behind_index: 0,
+        });
+        Some(step)
+    }
+
+    /// Takes over what a piece of the scrub found. Says whether records are lost that somebody
+    /// could still ask for.
+    ///
+    /// # Panics
+    /// If none is out.
+    pub fn scrubbed(&mut self, found: &Scrubbed) -> bool {
+        self.end_job();
+        self.pass = Some(found.pass);
+        let Some(damage) = &found.damage else {
+            return false;
+        };
+        match damage.part {
+            Part::Records => {}
+            Part::Frame(id) => drop(self.damaged_frames.insert(id)),
+            Part::Side => self.damaged_sides = true,
+        }
+        damage.records.iter().any(|rev| !self.is_released(*rev))
+    }
+
+    fn is_released(&self, rev: Rev) -> bool {
+        self.list
+            .place(rev)
+            .and_then(|(number, at)| Some(self.released.get(number)?.contains(at)))
+            .unwrap_or(true)
+    }
+
+    /// Whether the manifest and the files beside the segments are to be written anew, since what
+    /// is on the medium is damaged.
+    #[must_use]
+    pub fn wants_new_sides(&self) -> bool {
+        self.damaged_sides
     }
 
     /// Takes over what a job has written. A view from before goes on reading what it read.
@@ -355,14 +489,12 @@ impl Store {
     /// # Panics
     /// If what was written is not what was there: going on would lose records.
     pub fn finished(&mut self, done: Done) {
-        let Some(droppable) = self.job.take() else {
-            panic!("a job ended that was not begun");
-        };
-        self.droppable = droppable;
+        self.droppable = self.end_job().droppable;
         let Done {
             replaced,
             segments,
             manifest,
+            wrote_index,
             ..
         } = done;
         let mut new: Vec<Released> = segments.iter().map(|_| Released::default()).collect();
@@ -379,13 +511,29 @@ impl Store {
         Arc::make_mut(&mut self.list.sealed).splice(replaced.clone(), placed);
         self.released.splice(replaced, new);
         self.files = self.count_files();
+        self.damaged_sides &= !wrote_index;
         self.manifest = manifest;
+        let named = &self.manifest.segments;
+        self.damaged_frames
+            .retain(|id| named.iter().any(|meta| meta.id == *id));
         assert!(
             self.manifest.segments.len() == self.stored,
             "the manifest names {} segments, the store has {} in files",
             self.manifest.segments.len(),
             self.stored
         );
+    }
+
+    /// A job was given up: everything is as it was before.
+    ///
+    /// # Panics
+    /// If none is under way.
+    pub fn given_up(&mut self) {
+        self.appended_since_index += self.end_job().behind_index;
+    }
+
+    fn end_job(&mut self) -> Begun {
+        self.job.take().expect("a job ended that was not begun")
     }
 
     /// Finds every old record in the new files or among those that were released, and carries
@@ -425,11 +573,6 @@ impl Store {
         self.wasteful().or_else(|| self.small())
     }
 
-    #[cfg(test)]
-    pub(crate) fn files(&self) -> StoreSize {
-        self.files
-    }
-
     pub(crate) fn count_files(&self) -> StoreSize {
         let mut files = StoreSize::default();
         for at in 0..self.stored {
@@ -440,19 +583,23 @@ impl Store {
         files
     }
 
-    /// Files with the most that was released, once that is an eighth of all.
+    /// Files with the most that was released, once that is an eighth of all, or less in a hurry.
     fn wasteful(&self) -> Option<Range<usize>> {
         let bytes = self.files.total_bytes;
         let gone = bytes - self.files.live_bytes;
-        if gone == 0 || gone * 8 < bytes {
+        let worth_share = if self.hurry { HURRY_SHARE } else { SHARE };
+        if gone == 0 || gone * worth_share < bytes {
             return None;
         }
         let share = |at: &usize| {
             let bytes = self.list.sealed[*at].segment.bytes().max(1);
             (self.released[*at].bytes as u128 * 1_000_000 / u128::from(bytes)) as u64
         };
-        let worst = (0..self.stored).max_by_key(share)?;
-        let worth = |at: usize| share(&at) >= 100_000;
+        let readable = |at: &usize| !self.list.sealed[*at].segment.has_lost();
+        let worst = (0..self.stored).filter(readable).max_by_key(share)?;
+        // A little less than what the worst of them has at least.
+        let least = 800_000 / worth_share;
+        let worth = |at: usize| share(&at) >= least && readable(&at);
         Some(self.grow(worst, worth))
     }
 
@@ -460,11 +607,13 @@ impl Store {
     fn small(&self) -> Option<Range<usize>> {
         let live = |at: usize| self.list.sealed[at].segment.bytes() - self.released[at].bytes;
         let mut start = self.stored;
-        while start > 0 && live(start - 1) < SMALL_FILE_BYTES {
+        let readable = |at: usize| !self.list.sealed[at].segment.has_lost();
+        while start > 0 && live(start - 1) < SMALL_FILE_BYTES && readable(start - 1) {
             start -= 1;
         }
         let enough = self.stored - start >= SMALL_FILES;
-        enough.then(|| self.grow(start, |_| true))
+        let range = enough.then(|| self.grow(start, |_| true))?;
+        (range.len() >= SMALL_FILES / 2).then_some(range)
     }
 
     /// A run of files from `at` on as long as it is worth it and one can hold what is left.
@@ -477,7 +626,7 @@ impl Store {
             kept += segment.bytes() - self.released[range.end].bytes;
             let fits = range.is_empty()
                 || (read <= REWRITE_BYTES_MAX
-                    && kept <= FILE_BYTES
+                    && kept <= self.file_bytes
                     && joinable(&self.list.sealed[range.start..=range.end]));
             if !fits {
                 break;

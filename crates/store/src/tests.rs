@@ -191,7 +191,7 @@ impl World {
         }
         let infos: Vec<Rev> = view.scan_infos(Rev::MIN).map(|info| info.rev).collect();
         assert!(infos.iter().eq(shown.keys()));
-        assert_eq!(self.store.files(), self.store.count_files());
+        assert_eq!(self.store.file_size(), self.store.count_files());
         assert_eq!(
             self.store.size().live_bytes,
             self.model

@@ -127,11 +127,18 @@ impl Medium {
         self.capacity = bytes;
     }
 
-    /// Bytes that are taken: the lengths of all files, rounded up to sectors.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Bytes that are taken: the lengths of all files that have a name, rounded up to sectors.
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.nodes
-            .values()
-            .map(|node| match node {
+        let dirs = self.nodes.values().filter_map(|node| match node {
+            Node::Dir(dir) => Some(dir),
+            Node::File(_) => None,
+        });
+        dirs.flat_map(|dir| dir.now.values())
+            .map(|id| match &self.nodes[id] {
                 Node::File(file) => file.len.next_multiple_of(SECTOR),
                 Node::Dir(_) => 0,
             })
@@ -153,7 +160,10 @@ impl Medium {
             }
             None => self.link_new(path, Node::File(File::default()))?,
         };
-        self.check_space(reserve)?;
+        if let Err(full) = self.check_space(reserve) {
+            self.unlink(path)?;
+            return Err(full);
+        }
         self.file(id)?.set_len(reserve);
         Ok(())
     }
@@ -382,7 +392,8 @@ impl Medium {
 
     fn check_space(&self, more: u64) -> Outcome {
         let wanted = self.used_bytes().saturating_add(more);
-        if wanted > self.capacity {
+        // What is reserved already can be written on a full disk.
+        if more > 0 && wanted > self.capacity {
             Err(Refusal::NoSpace)
         } else {
             Ok(())

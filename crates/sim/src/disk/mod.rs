@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use tenet_base::Rng;
 use tenet_base::disk::{
-    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Token,
+    Completion, Disk, DiskError, DiskOp, DiskView, FilePath, FileReader, Room, Token,
 };
 use tenet_base::world::SplitMix64;
 
@@ -395,6 +395,15 @@ impl DiskView for SimDisk {
             path: path.clone(),
             file,
         }))
+    }
+
+    fn room(&self, _: &FilePath) -> Result<Room, DiskError> {
+        let used = self.medium.used_bytes();
+        let capacity_bytes = self.medium.capacity();
+        Ok(Room {
+            free_bytes: capacity_bytes.saturating_sub(used),
+            capacity_bytes,
+        })
     }
 }
 

@@ -185,7 +185,11 @@ impl World {
 
     fn renew(&mut self) {
         let Some(id) = self.any_lease() else { return };
-        for attempt in 0..3 {
+        for attempt in 0..4 {
+            if attempt == 3 {
+                // What was proposed too early for this term is proposed again with a tick.
+                self.tick();
+            }
             self.requests += 1;
             match self.member.renew(self.requests, LeaseId(id)) {
                 Renewal::Renewed(ttl_s) => {

@@ -4,8 +4,11 @@
 
 mod cluster;
 mod determinism;
+mod faults;
+mod full_disk;
 mod histories;
 mod leases;
 mod power_loss;
+mod rot;
 mod scene;
 mod watches;

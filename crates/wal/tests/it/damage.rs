@@ -8,8 +8,8 @@ use tenet_base::world::SplitMix64;
 use tenet_base::{Index, Rng as _, Term};
 use tenet_wal::{Opened, Options, WalError, open_with};
 
-const SEGMENT_BYTES: u64 = 4_000;
-const LOG_BYTES: u64 = 12_000;
+const SEGMENT_BYTES: u64 = 3_000;
+const LOG_BYTES: u64 = 8_000;
 const SECTOR_BYTES: usize = 512;
 
 /// A log whose last batch lies at the end of its last segment.
