@@ -32,6 +32,7 @@ fn called(dir: &TempDir, name: &str) -> PathBuf {
 fn member(command: &mut Command, dir: &TempDir) {
     command.args(["--listen-client-urls", "http://127.0.0.1:0"]);
     command.args(["--advertise-client-urls", "http://127.0.0.1:0"]);
+    command.args(["--listen-peer-urls", "http://127.0.0.1:0"]);
     command.arg("--data-dir").arg(dir.path().join("data"));
     command.env_clear();
 }
