@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tenet_base::{Index, LeaseId, Revision, Term};
 use tenet_mvcc::{Mvcc, MvccError, RangeEnd, RangeStream, View};
 use tenet_proto::etcdserverpb::RangeRequest;
+use tenet_proto::etcdserverpb::range_request::SortTarget;
 use tenet_proto::mvccpb::KeyValue;
 
 const REQUEST_BYTES_MAX: usize = 1_572_864;
@@ -80,6 +81,24 @@ fn messages_double_until_they_are_large_enough() {
         ..all()
     };
     assert_eq!(chunks(&small, counted), [0]);
+}
+
+/// etcd 3.7.1 gives some keys twice and others never.
+#[test]
+fn a_sort_target_without_an_order_leaves_the_keys_in_theirs() {
+    let mvcc = store(100, 10);
+    let view = mvcc.views().load();
+    let by_value = RangeRequest {
+        sort_target: SortTarget::Value.into(),
+        ..all()
+    };
+    let mut stream = RangeStream::new(by_value, REQUEST_BYTES_MAX);
+    let mut keys = Vec::new();
+    while !stream.is_done() {
+        let (kvs, _) = next(&mut stream, &view).expect("readable");
+        keys.extend(kvs.into_iter().map(|kv| kv.key));
+    }
+    assert!(keys.len() == 100 && keys.is_sorted());
 }
 
 #[test]
