@@ -146,7 +146,7 @@ async fn flushes_let_the_log_go_and_restarts_start_from_them() {
     node.stop().await;
 }
 
-/// Flips a bit of a value in the one file of the store that has it.
+/// Flips a bit of a value in every file of the store that has it.
 fn damage(options: &Options, wanted: &[u8]) {
     let store = options.data_dir.join("member/store");
     let mut damaged = 0;
@@ -159,7 +159,8 @@ fn damage(options: &Options, wanted: &[u8]) {
             damaged += 1;
         }
     }
-    assert_eq!(damaged, 1, "one file has the value");
+    // A file that was rewritten may not be removed yet.
+    assert!(damaged > 0, "no file has the value");
 }
 
 #[tokio::test(flavor = "multi_thread")]

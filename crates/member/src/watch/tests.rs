@@ -214,9 +214,13 @@ impl Reader {
 
     fn pull(&mut self, world: &World, budget_bytes: usize) -> Pulled {
         let mut out = Vec::new();
-        let pulled = self
-            .session
-            .pull(Waker::noop(), budget_bytes, Patience::Wait, &mut out);
+        let (waker, session) = (Waker::noop(), &mut self.session);
+        let mut pulled = session.pull(waker, budget_bytes, Patience::Never, &mut out);
+        if pulled == Pulled::Cold {
+            self.waited += 1;
+            pulled = session.pull(waker, budget_bytes, Patience::Wait, &mut out);
+            assert_ne!(pulled, Pulled::Cold);
+        }
         for bytes in out {
             let response = WatchResponse::decode(&bytes[..]).expect("a response");
             assert!(
