@@ -11,7 +11,7 @@ use tenet_base::limits::{PEER_POSTS_WAITING_MAX, PEER_QUEUE_MESSAGES_MAX};
 use tenet_peer::PeerUrl;
 use tenet_proto::raftpb::{Entry, Message, MessageType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// All types that travel, with what they carry.
 fn every_kind(from: MemberId, to: MemberId) -> Vec<Message> {
@@ -131,12 +131,10 @@ async fn broken_streams_are_opened_again() {
 async fn a_member_that_is_away_is_unreachable_and_found_when_it_is_back() {
     let a = Member::start(1).await;
     let away = MemberId(2);
-    // A port that nobody listens on any more.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // A port that nobody listens on, and that nobody else can take meanwhile.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
     let url = PeerUrl::parse(&format!("http://{address}")).unwrap();
     let b = Member::start(2).await;
     a.transport.add_peer(away, &[url, b.url.clone()]);
