@@ -103,7 +103,6 @@ pub(super) fn get() -> Vec<Case> {
         "get --prefix '' --stream --keys-only",
         "get --prefix '' --stream --order DESCEND",
         "get --prefix '' --stream --order ASCEND",
-        "get --prefix '' --stream --sort-by VALUE",
         "get --prefix '' --stream --min-mod-rev 1",
         "get --stream ''",
         "get --stream nothing",
