@@ -275,7 +275,7 @@ pub static RAFT_READ_TIMEOUT: Flag = Flag::new(
     "5s",
     "Read timeout of connections between members. At least 5s.",
 )
-.refused("there are no connections between members yet");
+.refused("silence between members is noticed after five seconds in any case");
 
 /// Write timeout of peer connections.
 pub static RAFT_WRITE_TIMEOUT: Flag = Flag::new(
@@ -284,7 +284,7 @@ pub static RAFT_WRITE_TIMEOUT: Flag = Flag::new(
     "5s",
     "Write timeout of connections between members. At least 5s.",
 )
-.refused("there are no connections between members yet");
+.refused("silence between members is noticed after five seconds in any case");
 
 /// Switches of features.
 pub static FEATURE_GATES: Flag = Flag::new(
